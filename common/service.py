@@ -1,0 +1,269 @@
+"""What every process does alike: settings, logging, signals, scheduling, heartbeat, hang watchdog, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from common import config
+from common.bus import Bus
+from common.errors import ConfigError
+from common.fleet import FLEET
+from common.settings import ProcessSettings, Settings
+from common.stats import Stats, stats_path, write_json
+
+HANG_S = 4.0  # a loop that has not come round for so long is ended
+BEAT_S = 0.2  # five newlines a second to supervisord: they wake its loop, so that it sees a death at once
+REPORT_S = 1.0
+EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
+PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """One running process; its `main` gets this.
+
+    Attributes:
+        name: As users see it: `capture:door`, `infer:0`, `track`.
+        family: Row of the fleet table.
+        argument: Camera, or index of the worker, or empty.
+        settings: Of the node.
+        stats: Counters of this process.
+        bus: Its sockets.
+    """
+
+    def __init__(self, family: str, argument: str, settings: Settings) -> None:
+        self.family, self.argument, self.settings = family, argument, settings
+        self.name = f"{family}:{argument}" if argument else family
+        self.stats = Stats()
+        self.runtime_dir = config.make_private(Path(settings.runtime_dir))
+        self.state_dir = config.make_private(Path(settings.state_dir))
+        priority = _realtime_priority(self)
+        self.bus = Bus(self.runtime_dir, self.stats, priority)
+        self._stop = False
+        self._hang_s = HANG_S
+        self._started_ns = time.monotonic_ns()
+        self._beat_at = self._report_at = 0.0
+        self._state: tuple[str, str] = ("starting", "")
+        self._pipe = config.supervised() and family != "watchdog"  # the watchdog's stdout is a protocol
+        if self._pipe:
+            os.set_blocking(1, False)
+
+    @property
+    def stopping(self) -> bool:
+        """True once the process was asked to end."""
+        return self._stop
+
+    def stop(self) -> None:
+        """Ask the main loop to end."""
+        self._stop = True
+
+    def beat(self, state: str = "running", reason: str = "") -> None:
+        """Prove that the main loop goes round; call it at least every 0.2 s.
+
+        Args:
+            state: `running`, `starting` or `waiting`.
+            reason: What it waits for, or what is degraded, in words.
+        """
+        now = time.monotonic()
+        changed = (state, reason) != self._state
+        if changed:
+            log.info("state=%s reason=%s", state, reason or "none")
+            self._state = (state, reason)
+        if now >= self._beat_at:
+            self._beat_at = now + BEAT_S
+            self._wake_supervisor()
+        if changed or now >= self._report_at:
+            self._report_at = now + REPORT_S
+            self._arm()
+            self._report()
+
+    @contextlib.contextmanager
+    def grace(self, seconds: float) -> Iterator[None]:
+        """Allow the loop to be silent for longer inside, for a call that is known to be slow."""
+        before, self._hang_s = self._hang_s, seconds
+        self._arm()
+        self._report()
+        try:
+            yield
+        finally:
+            self._hang_s = before
+            self._arm()
+
+    def _arm(self) -> None:
+        faulthandler.dump_traceback_later(self._hang_s, exit=True)
+
+    def _report(self) -> None:
+        now = time.monotonic_ns()
+        report = {
+            "name": self.name,
+            "pid": os.getpid(),
+            "state": self._state[0],
+            "reason": self._state[1],
+            "started_ns": self._started_ns,
+            "beat_ns": now,
+            "hang_s": self._hang_s,
+            **self.stats.report(),
+        }
+        try:
+            write_json(stats_path(self.runtime_dir, self.name), report)
+        except OSError as error:
+            self.stats.drop("report")
+            log.debug("report not written error=%s", error)
+
+    def _wake_supervisor(self) -> None:
+        if self._pipe:
+            try:
+                os.write(1, b"\n")
+            except BlockingIOError:
+                self.stats.drop("heartbeat")  # the supervisor is stopped; never wait for it
+            except BrokenPipeError:
+                self._stop = True
+
+
+def run(family: str, main: Callable[[Service], None]) -> NoReturn:
+    """Run a service as a process: set up, call `main`, and exit with the code that the supervisor understands.
+
+    Exits with 0 after a wished end, 1 after a failure, 2 for wrong settings (never restarted).
+    """
+    name, runtime_dir = family, None
+    try:
+        os.umask(0o077)
+        argument = _argument(family)
+        name = f"{family}:{argument}" if argument else family
+        settings = config.for_service()
+        runtime_dir = Path(settings.runtime_dir)
+        _set_up_logging(name, settings.log_level)
+        _check_argument(family, argument, settings)
+        _follow_parent()
+        code, reason = _run(Service(family, argument, settings), main)
+    except ConfigError as error:
+        logging.getLogger().error("%s", error)
+        code, reason = EXIT_CONFIG, str(error)
+    except Exception as error:
+        logging.getLogger().exception("failed")
+        code, reason = EXIT_FAILED, f"{type(error).__name__}: {error}"
+    if runtime_dir is not None:
+        record_exit(runtime_dir, name, code, reason)
+    sys.stderr.flush()
+    os._exit(code)  # threads of drivers must not keep a finished process alive
+
+
+def record_exit(runtime_dir: Path, name: str, code: int, reason: str) -> None:
+    """Leave a note of how a process ended, for the watchdog and for people."""
+    with contextlib.suppress(OSError):
+        write_json(runtime_dir / "exits" / f"{name}.json", {"code": code, "reason": reason, "time": time.time()})
+
+
+def _run(service: Service, main: Callable[[Service], None]) -> tuple[int, str]:
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        service.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    faulthandler.enable()
+    _schedule(service)
+    service.beat("starting")
+    gc.collect()
+    gc.freeze()
+    log.info("started pid=%d", os.getpid())
+    try:
+        main(service)
+    finally:
+        faulthandler.dump_traceback_later(HANG_S, exit=True)  # closing may hang too
+        service.bus.close()
+        stats_path(service.runtime_dir, service.name).unlink(missing_ok=True)
+        faulthandler.cancel_dump_traceback_later()
+    log.info("stopped")
+    return EXIT_STOPPED, "stopped"
+
+
+def _argument(family: str) -> str:
+    wanted = {"one": 0, "per camera": 1, "per worker": 1}[FLEET[family].scaling]
+    arguments = sys.argv[1:]
+    if len(arguments) != wanted:
+        what = {"one": "no argument", "per camera": "the name of a camera", "per worker": "the index of the worker"}
+        raise ConfigError(f"services.{family} takes {what[FLEET[family].scaling]}, got {arguments}")
+    return arguments[0] if arguments else ""
+
+
+def _check_argument(family: str, argument: str, settings: Settings) -> None:
+    match FLEET[family].scaling:
+        case "per camera" if argument not in settings.cameras:
+            raise ConfigError(f"no camera {argument!r}; known: {', '.join(settings.cameras)}")
+        case "per worker" if not (argument.isdecimal() and int(argument) < settings.infer.max_workers):
+            raise ConfigError(f"no worker {argument!r}; 0 to {settings.infer.max_workers - 1} (infer.max_workers)")
+
+
+def _set_up_logging(name: str, level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format=f"%(asctime)s.%(msecs)03d %(levelname)s {name} %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        force=True,
+    )
+
+
+def _follow_parent() -> None:
+    """End when the supervisor ends."""
+    if not config.supervised():
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    try:
+        parent = Path(f"/proc/{os.getppid()}/cmdline").read_bytes()
+    except OSError:
+        parent = b""
+    if b"supervisor" not in parent:  # it died before the request above
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _placement(service: Service) -> ProcessSettings:
+    """Settings of this process, else of its family, else the defaults."""
+    rows = service.settings.processes
+    return rows.get(service.name) or rows.get(service.family) or ProcessSettings()
+
+
+def _realtime_priority(service: Service) -> int:
+    """Priority under SCHED_FIFO, 0 for the ordinary policy: wished by the table or the settings, and allowed."""
+    row = _placement(service)
+    wished = row.policy == "fifo" if row.policy else FLEET[service.family].realtime
+    if not wished:
+        return 0
+    before = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(row.priority))
+    except PermissionError:
+        if row.policy:
+            log.warning("SCHED_FIFO is not allowed here; see `vedette doctor` process=%s", service.name)
+        return 0
+    os.sched_setscheduler(0, before, os.sched_param(0))  # only asked here; the loop's thread takes it in `_schedule`
+    return row.priority
+
+
+def _schedule(service: Service) -> None:
+    """Cores, policy and nice value of this process's main thread."""
+    row = _placement(service)
+    if row.cores is not None:
+        os.sched_setaffinity(0, set(row.cores) & os.sched_getaffinity(0))
+    if row.nice is not None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, row.nice)
+        except PermissionError:
+            log.warning("nice=%d is not allowed here", row.nice)
+    priority = _realtime_priority(service)
+    if priority:
+        flags = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # decoder and encoder threads must not inherit it
+        os.sched_setscheduler(0, flags, os.sched_param(priority))

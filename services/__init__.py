@@ -1,0 +1,1 @@
+"""One folder a process: capture, infer, track, publish, view, watchdog."""
