@@ -1,0 +1,49 @@
+"""What all tests share: a node's settings in directories of its own, with nothing left behind."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.config import check
+from common.settings import Settings
+from common.shm import remove_segments, segments
+
+
+@pytest.fixture
+def node_dir() -> Iterator[Path]:
+    """A short private directory: socket paths hold at most 107 bytes, pytest's own directories are too long."""
+    path = Path(tempfile.mkdtemp(prefix="vd-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def make_settings(node_dir: Path) -> Iterator[Callable[..., Settings]]:
+    """Builds checked settings of a test node: `make_settings(cameras={"door": {"source": "pattern:64x48@30"}})`."""
+    made: list[Settings] = []
+
+    def build(**tree: Any) -> Settings:
+        tree.setdefault("cameras", {"door": {"source": "pattern:64x48@30"}})
+        tree.setdefault("runtime_dir", str(node_dir / "run"))
+        tree.setdefault("state_dir", str(node_dir / "state"))
+        settings = check(tree)
+        made.append(settings)
+        return settings
+
+    yield build
+    for settings in made:
+        remove_segments(settings.runtime_dir)
+        assert not segments(settings.runtime_dir)
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    """A node with the cameras `door` and `yard`."""
+    source = {"source": "pattern:64x48@30"}
+    return make_settings(cameras={"door": source, "yard": source})
