@@ -27,36 +27,35 @@ class Message(Protocol):
         """Bytes on the wire."""
 
 
-class Sender:
-    """One end that sends messages of one topic."""
+class _End:
+    """A socket and, where it is bound, the lock of its endpoint."""
 
     def __init__(self, socket: zmq.Socket[bytes], topic: Topic, stats: Stats, lock: int | None) -> None:
-        self._socket, self._stats, self._lock = socket, stats, lock
-        self._drop = f"unsent_{topic.name}"
+        self.socket, self._topic, self._stats, self._lock = socket, topic, stats, lock
+
+    def close(self) -> None:
+        """Close the socket; unsent messages are dropped. A second call does nothing."""
+        self.socket.close(linger=0)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+
+class Sender(_End):
+    """One end that sends messages of one topic."""
 
     def send(self, message: Message) -> bool:
         """Send, without waiting; False (counted) when the queue to a missing receiver is full."""
         try:
-            self._socket.send(message.pack(), zmq.NOBLOCK)
+            self.socket.send(message.pack(), zmq.NOBLOCK)
         except zmq.Again:
-            self._stats.drop(self._drop)
+            self._stats.drop(f"unsent_{self._topic.name}")
             return False
         return True
 
-    def close(self) -> None:
-        """Close the socket, unsent messages are dropped."""
-        self._socket.close(linger=0)
-        if self._lock is not None:
-            os.close(self._lock)
 
-
-class Receiver:
+class Receiver(_End):
     """One end that hears messages of one topic, from all its producers."""
-
-    def __init__(self, socket: zmq.Socket[bytes], topic: Topic, stats: Stats, lock: int | None) -> None:
-        self.socket, self._stats, self._lock = socket, stats, lock
-        self._unpack = topic.message.unpack
-        self._drop = f"wire_{topic.name}"
 
     def drain(self, most: int = 10_000) -> list[Any]:
         """Every message that is there, oldest first, without waiting; foreign bytes are counted and dropped."""
@@ -67,19 +66,13 @@ class Receiver:
             except zmq.Again:
                 break
             try:
-                messages.append(self._unpack(data))
+                messages.append(self._topic.message.unpack(data))
             except WireError:
-                self._stats.drop(self._drop)
+                self._stats.drop(f"wire_{self._topic.name}")
         return messages
 
-    def close(self) -> None:
-        """Close the socket."""
-        self.socket.close(linger=0)
-        if self._lock is not None:
-            os.close(self._lock)
 
-
-End = TypeVar("End", "Sender", "Receiver")
+End = TypeVar("End", Sender, Receiver)
 
 
 class Bus:
@@ -108,18 +101,17 @@ class Bus:
         Raises:
             DeviceError: Another live process serves this endpoint.
         """
-        return self._sender(topic, zmq.PUB, [camera], bind=True)
+        return self._open(Sender, zmq.PUB, topic, [camera], bind=True)
 
     def pusher(self, topic: str) -> Sender:
         """One of the sending ends of a topic that one process hears."""
-        return self._sender(topic, zmq.PUSH, [""], bind=False)
+        return self._open(Sender, zmq.PUSH, topic, (), bind=False)
 
     def subscriber(self, topic: str, cameras: Iterable[str] = ()) -> Receiver:
         """The hearing end of a topic, for all given cameras in one socket."""
-        row = TOPICS[topic]
-        socket = self._socket(zmq.SUB, row, list(cameras) if row.per_camera else [""], bind=False)
-        socket[0].setsockopt(zmq.SUBSCRIBE, b"")
-        return self._keep(Receiver(socket[0], row, self._stats, socket[1]))
+        receiver = self._open(Receiver, zmq.SUB, topic, cameras, bind=False)
+        receiver.socket.setsockopt(zmq.SUBSCRIBE, b"")
+        return receiver
 
     def puller(self, topic: str) -> Receiver:
         """The one hearing end of a topic that many push to.
@@ -127,8 +119,7 @@ class Bus:
         Raises:
             DeviceError: Another live process serves this endpoint.
         """
-        row = TOPICS[topic]
-        return self._keep(Receiver(*self._pair(zmq.PULL, row, [""], bind=True)))
+        return self._open(Receiver, zmq.PULL, topic, (), bind=True)
 
     def wait(self, timeout_ms: int, *receivers: Receiver, fds: Iterable[int] = ()) -> list[Receiver | int]:
         """Wait until something can be received; returns those that can, [] after the time-out."""
@@ -153,28 +144,24 @@ class Bus:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _sender(self, topic: str, kind: int, cameras: list[str], *, bind: bool) -> Sender:
-        return self._keep(Sender(*self._pair(kind, TOPICS[topic], cameras, bind=bind)))
-
-    def _pair(
-        self, kind: int, row: Topic, cameras: list[str], *, bind: bool
-    ) -> tuple[zmq.Socket[bytes], Topic, Stats, int | None]:
-        socket, lock = self._socket(kind, row, cameras, bind=bind)
-        return socket, row, self._stats, lock
-
-    def _socket(self, kind: int, row: Topic, cameras: list[str], *, bind: bool) -> tuple[zmq.Socket[bytes], int | None]:
+    def _open(self, end: type[End], kind: int, topic: str, cameras: Iterable[str], *, bind: bool) -> End:
+        """Socket of a topic, bound or connected to the endpoints of these cameras."""
         make_private(self._directory)
-        lock = self._guard(row.name, cameras[0]) if bind else None
+        row = TOPICS[topic]
+        names = list(cameras) if row.per_camera else [""]
+        lock = self._guard(topic, names[0]) if bind else None
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        for camera in cameras:
-            endpoint = f"ipc://{self._path(row.name, camera)}"
+        for name in names:
+            endpoint = f"ipc://{self._path(topic, name)}"
             if bind:
                 socket.bind(endpoint)
             else:
                 socket.connect(endpoint)
-        return socket, lock
+        made = end(socket, row, self._stats, lock)
+        self._ends.append(made)
+        return made
 
     def _guard(self, topic: str, camera: str) -> int:
         """A lock beside the endpoint: a second live bind on one path would silently take it over."""
@@ -189,7 +176,3 @@ class Bus:
         if len(os.fsencode(path)) > MAX_PATH:
             raise ConfigError(f"runtime_dir={str(self._directory.parent)!r}: too long, {path} exceeds {MAX_PATH} bytes")
         return path
-
-    def _keep(self, end: End) -> End:
-        self._ends.append(end)
-        return end

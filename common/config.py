@@ -82,8 +82,8 @@ def for_service() -> Settings:
         return load()
     try:
         return typing.cast(Settings, _build(Settings, json.loads(Path(resolved).read_text())))
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{RESOLVED}={resolved}: {error}") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{RESOLVED}={resolved}: not the settings that this version writes: {error!r}") from error
 
 
 def write_resolved(settings: Settings) -> tuple[str, Path]:

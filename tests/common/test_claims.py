@@ -110,13 +110,11 @@ def test_no_frame_and_no_number_is_taken_twice_by_four_processes(make_settings: 
     for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-    outputs = []
     for child in children:
         assert child.stdin is not None
         child.stdin.write("\n")
         child.stdin.flush()
-    for child in children:
-        outputs.append(child.communicate()[0])
+    outputs = [child.communicate()[0] for child in children]
     rows = [tuple(map(int, line.split())) for output in outputs for line in output.splitlines()]
     frames, numbers = Counter(frame for frame, _ in rows), sorted(number for _, number in rows)
     assert len(rows) > 100

@@ -50,7 +50,7 @@ def test_planes_cover_every_byte_of_each_format(pixel_format: PixelFormat) -> No
     geometry = Geometry(32, 16, pixel_format)
     pixels = np.zeros(geometry.frame_bytes, np.uint8)
     for plane in geometry.planes(pixels):
-        plane += 1
+        np.add(plane, 1, out=plane)
     assert pixels.min() == pixels.max() == 1
 
 

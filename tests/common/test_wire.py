@@ -114,7 +114,12 @@ def test_noise_is_refused_and_nothing_else_happens(topic: str, data: bytes) -> N
 
 
 nested = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=90),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=90),
     lambda inner: st.lists(inner, max_size=12),
     max_leaves=40,
 )
