@@ -1,0 +1,1 @@
+"""Brings the frames of one camera into its ring."""

@@ -1,0 +1,6 @@
+"""Process `capture:<camera>`."""
+
+from common.service import run
+from services.capture.service import main
+
+run("capture", main)
