@@ -9,60 +9,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from common.codec import check_lengths, check_texts, pack_fields, unpack_array, unpack_fields
 from common.errors import WireError
-
-VERSION = 1
-MAX_MESSAGE_BYTES = 1 << 20  # 1 MiB: 5,000 faces with landmarks are 400 kB
-MAX_ENTRIES = 4096  # rows in a table or text field list; a real frame has below 1,000
 
 Boxes = NDArray[np.float32]
 CameraStatus = Literal["online", "offline", "disabled", "ended"]
 
 
-def _unpack(data: bytes, types: tuple[type, ...], name: str) -> list[Any]:
-    """Fields of a message after its version, each of exactly the expected type."""
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise WireError(f"{name}: {len(data)} bytes, {MAX_MESSAGE_BYTES} at most")
-    try:
-        fields = msgpack.unpackb(data, max_array_len=MAX_ENTRIES)
-    except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise WireError(f"{name}: not a msgpack message ({type(error).__name__})") from error
-    if type(fields) is not list or not fields:
-        raise WireError(f"{name}: not an array")
-    if fields[0] != VERSION or type(fields[0]) is not int:
-        raise WireError(f"{name}: version {fields[0]!r}, this node speaks {VERSION}")
-    del fields[0]
-    if tuple(map(type, fields)) != types:
-        raise WireError(f"{name}: fields {[type(field).__name__ for field in fields]} do not fit")
-    return fields
+class Message:
+    """What every message can do."""
 
+    __slots__ = ()
+    TYPES: ClassVar[tuple[type, ...]]
 
-def _array(raw: bytes, columns: int, dtype: str, name: str) -> NDArray[Any]:
-    """Array of shape (N, columns), or (N,) for one column, from its bytes."""
-    item = np.dtype(dtype).itemsize * columns
-    if len(raw) % item:
-        raise WireError(f"{name}: {len(raw)} bytes are no multiple of {item}")
-    array = np.frombuffer(raw, dtype=dtype)
-    return array.reshape(-1, columns) if columns > 1 else array
+    def pack(self) -> bytes:
+        """Bytes on the wire."""
+        raise NotImplementedError
 
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Message of these bytes.
 
-def _same_length(count: int, name: str, *arrays: NDArray[Any]) -> None:
-    if any(len(array) != count for array in arrays):
-        raise WireError(f"{name}: arrays of {[count, *map(len, arrays)]} rows")
-
-
-def _texts(values: list[Any], name: str) -> tuple[str, ...]:
-    if any(type(value) is not str for value in values):
-        raise WireError(f"{name}: a text expected")
-    return tuple(values)
+        Raises:
+            WireError: The bytes are not such a message.
+        """
+        return cls(*unpack_fields(data, cls.TYPES, cls.__name__))
 
 
 @dataclass(frozen=True, slots=True)
-class FrameHandle:
+class FrameHandle(Message):
     """A frame that lies in its camera's ring (topic `frames`).
 
     Attributes:
@@ -89,37 +67,19 @@ class FrameHandle:
 
     TYPES: ClassVar = (str, int, int, int, int, int, int, int, int)
 
-    def pack(self) -> bytes:
-        """Bytes on the wire."""
-        return msgpack.packb(self.fields())  # type: ignore[no-any-return]
-
     def fields(self) -> tuple[Any, ...]:
-        """Version and fields in wire order."""
+        """The fields in wire order."""
         return (
-            VERSION,
-            self.camera,
-            self.epoch,
-            self.slot,
-            self.generation,
-            self.seq,
-            self.captured_ns,
-            self.media_ns,
-            self.published_ns,
-            self.offer,
-        )
+            self.camera, self.epoch, self.slot, self.generation, self.seq, self.captured_ns, self.media_ns,
+            self.published_ns, self.offer,
+        )  # fmt: skip
 
-    @classmethod
-    def unpack(cls, data: bytes) -> Self:
-        """Message of these bytes.
-
-        Raises:
-            WireError: The bytes are not such a message.
-        """
-        return cls(*_unpack(data, cls.TYPES, "frames"))
+    def pack(self) -> bytes:
+        return pack_fields(*self.fields())
 
 
 @dataclass(frozen=True, slots=True)
-class CameraState:
+class CameraState(Message):
     """How a camera is (topic `camera`): sent on change and once a second.
 
     Attributes:
@@ -147,31 +107,14 @@ class CameraState:
     TYPES: ClassVar = (str, str, str, int, int, float, float, int, int)
 
     def pack(self) -> bytes:
-        """Bytes on the wire."""
-        fps, nominal = float(self.fps), float(self.nominal_fps)
-        return msgpack.packb(  # type: ignore[no-any-return]
-            (
-                VERSION,
-                self.camera,
-                self.status,
-                self.reason,
-                self.width,
-                self.height,
-                fps,
-                nominal,
-                self.seq,
-                self.sent_ns,
-            )
-        )
+        return pack_fields(
+            self.camera, self.status, self.reason, self.width, self.height, float(self.fps), float(self.nominal_fps),
+            self.seq, self.sent_ns,
+        )  # fmt: skip
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Message of these bytes.
-
-        Raises:
-            WireError: The bytes are not such a message.
-        """
-        fields = _unpack(data, cls.TYPES, "camera")
+        fields = unpack_fields(data, cls.TYPES, "camera")
         if fields[1] not in {"online", "offline", "disabled", "ended"}:
             raise WireError(f"camera: status {fields[1]!r}")
         return cls(*fields)
@@ -197,9 +140,15 @@ class Claim:
     previous_captured_ms: int
     claimed_ns: int
 
+    def fields(self) -> tuple[int, ...]:
+        """The fields in wire order."""
+        return (
+            self.claims_id, self.number, self.owner, self.previous_owner, self.previous_captured_ms, self.claimed_ns
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DetectionResult:
+class DetectionResult(Message):
     """What a worker found in one frame (topic `results`).
 
     Attributes:
@@ -225,42 +174,19 @@ class DetectionResult:
     TYPES: ClassVar = (list, list, int, int, int, bytes, bytes, bytes)
 
     def pack(self) -> bytes:
-        """Bytes on the wire."""
-        claim = self.claim
-        return msgpack.packb(  # type: ignore[no-any-return]
-            (
-                VERSION,
-                self.frame.fields()[1:],
-                (
-                    claim.claims_id,
-                    claim.number,
-                    claim.owner,
-                    claim.previous_owner,
-                    claim.previous_captured_ms,
-                    claim.claimed_ns,
-                ),
-                self.width,
-                self.height,
-                self.finished_ns,
-                self.boxes.astype("<f4", copy=False).tobytes(),
-                self.scores.astype("<f4", copy=False).tobytes(),
-                self.landmarks.astype("<f4", copy=False).tobytes(),
-            )
-        )
+        return pack_fields(
+            self.frame.fields(), self.claim.fields(), self.width, self.height, self.finished_ns,
+            *(array.astype("<f4", copy=False).tobytes() for array in (self.boxes, self.scores, self.landmarks)),
+        )  # fmt: skip
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Message of these bytes.
-
-        Raises:
-            WireError: The bytes are not such a message.
-        """
-        frame, claim, width, height, finished_ns, *raw = _unpack(data, cls.TYPES, "results")
+        frame, claim, width, height, finished_ns, *raw = unpack_fields(data, cls.TYPES, "results")
         if tuple(map(type, frame)) != FrameHandle.TYPES or tuple(map(type, claim)) != (int,) * 6:
             raise WireError("results: handle or claim does not fit")
-        boxes, scores = _array(raw[0], 4, "<f4", "results"), _array(raw[1], 1, "<f4", "results")
-        landmarks = _array(raw[2], 10, "<f4", "results")
-        _same_length(len(boxes), "results", scores, *([landmarks] if len(landmarks) else []))
+        boxes, scores = unpack_array(raw[0], 4, "<f4", "results"), unpack_array(raw[1], 1, "<f4", "results")
+        landmarks = unpack_array(raw[2], 10, "<f4", "results")
+        check_lengths(len(boxes), "results", scores, *([landmarks] if len(landmarks) else []))
         return cls(FrameHandle(*frame), Claim(*claim), width, height, finished_ns, boxes, scores, landmarks)
 
 
@@ -269,7 +195,7 @@ STATE_NAMES = ("tentative", "confirmed", "lost")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrackFrame:
+class TrackFrame(Message):
     """All faces of one camera at one frame (topic `tracks`).
 
     Attributes:
@@ -329,43 +255,31 @@ class TrackFrame:
     )
 
     def pack(self) -> bytes:
-        """Bytes on the wire."""
-        return msgpack.packb(  # type: ignore[no-any-return]
-            (
-                VERSION,
-                self.frame.fields()[1:],
-                self.width,
-                self.height,
-                self.claimed_ns,
-                self.finished_ns,
-                self.tracked_ns,
-                self.event_ids,
-                [getattr(self, name).astype(dtype, copy=False).tobytes() for name, _, dtype in self.ARRAYS],
-            )
-        )
+        return pack_fields(
+            self.frame.fields(), self.width, self.height, self.claimed_ns, self.finished_ns, self.tracked_ns,
+            self.event_ids,
+            [getattr(self, name).astype(dtype, copy=False).tobytes() for name, _, dtype in self.ARRAYS],
+        )  # fmt: skip
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Message of these bytes.
-
-        Raises:
-            WireError: The bytes are not such a message.
-        """
-        frame, width, height, claimed_ns, finished_ns, tracked_ns, event_ids, raws = _unpack(data, cls.TYPES, "tracks")
+        frame, width, height, claimed_ns, finished_ns, tracked_ns, event_ids, raws = unpack_fields(
+            data, cls.TYPES, "tracks"
+        )
         if tuple(map(type, frame)) != FrameHandle.TYPES:
             raise WireError("tracks: handle does not fit")
         if len(raws) != len(cls.ARRAYS) or any(type(raw) is not bytes for raw in raws):
             raise WireError(f"tracks: {len(raws)} arrays, {len(cls.ARRAYS)} expected")
         arrays = {
-            name: _array(raw, columns, dtype, f"tracks {name}")
+            name: unpack_array(raw, columns, dtype, f"tracks {name}")
             for raw, (name, columns, dtype) in zip(raws, cls.ARRAYS, strict=True)
         }
         per_track = [arrays[name] for name, _, _ in cls.ARRAYS[1:9]]
-        _same_length(len(arrays["ids"]), "tracks", *per_track)
+        check_lengths(len(arrays["ids"]), "tracks", *per_track)
         if len(event_ids) != len(arrays["ids"]):
             raise WireError(f"tracks: {len(event_ids)} event ids for {len(arrays['ids'])} tracks")
         if len(arrays["landmarks"]):
-            _same_length(len(arrays["detections"]), "tracks", arrays["landmarks"])
+            check_lengths(len(arrays["detections"]), "tracks", arrays["landmarks"])
         if np.any(arrays["detection_index"] >= len(arrays["detections"])) or np.any(arrays["states"] > LOST):
             raise WireError("tracks: an index or a state is out of range")
         return cls(
@@ -375,13 +289,13 @@ class TrackFrame:
             claimed_ns,
             finished_ns,
             tracked_ns,
-            event_ids=_texts(event_ids, "tracks"),
+            event_ids=check_texts(event_ids, "tracks"),
             **arrays,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class EventNotice:
+class EventNotice(Message):
     """New rows stand in the event log (topic `events`); the row itself is read from the log.
 
     Attributes:
@@ -395,17 +309,7 @@ class EventNotice:
     TYPES: ClassVar = (int, int)
 
     def pack(self) -> bytes:
-        """Bytes on the wire."""
-        return msgpack.packb((VERSION, self.rowid, self.sent_ns))  # type: ignore[no-any-return]
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Self:
-        """Message of these bytes.
-
-        Raises:
-            WireError: The bytes are not such a message.
-        """
-        return cls(*_unpack(data, cls.TYPES, "events"))
+        return pack_fields(self.rowid, self.sent_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +330,7 @@ class CameraControl:
 
 
 @dataclass(frozen=True, slots=True)
-class ControlState:
+class ControlState(Message):
     """The switches of all cameras (topic `control`): sent on change and once a second.
 
     Attributes:
@@ -440,18 +344,12 @@ class ControlState:
     TYPES: ClassVar = (list, int)
 
     def pack(self) -> bytes:
-        """Bytes on the wire."""
         rows = [(row.camera, row.enabled, float(row.detect_fps), row.privacy) for row in self.cameras]
-        return msgpack.packb((VERSION, rows, self.sent_ns))  # type: ignore[no-any-return]
+        return pack_fields(rows, self.sent_ns)
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        """Message of these bytes.
-
-        Raises:
-            WireError: The bytes are not such a message.
-        """
-        rows, sent_ns = _unpack(data, cls.TYPES, "control")
+        rows, sent_ns = unpack_fields(data, cls.TYPES, "control")
         for row in rows:
             if type(row) is not list or tuple(map(type, row)) != (str, bool, float, bool):
                 raise WireError("control: a row does not fit")
@@ -459,7 +357,7 @@ class ControlState:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Command(Message):
     """A wish of a user (topic `commands`), as on MQTT: a target, what to set, and the payload.
 
     Attributes:
@@ -475,17 +373,7 @@ class Command:
     TYPES: ClassVar = (str, str, str)
 
     def pack(self) -> bytes:
-        """Bytes on the wire."""
-        return msgpack.packb((VERSION, self.target, self.what, self.payload))  # type: ignore[no-any-return]
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Self:
-        """Message of these bytes.
-
-        Raises:
-            WireError: The bytes are not such a message.
-        """
-        return cls(*_unpack(data, cls.TYPES, "commands"))
+        return pack_fields(self.target, self.what, self.payload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.codec import VERSION
 from common.errors import WireError
 from common.wire import (
     CONFIRMED,
     LOST,
     TOPICS,
-    VERSION,
     CameraControl,
     CameraState,
     Claim,
