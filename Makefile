@@ -1,0 +1,34 @@
+# Each target does all its own set-up; it needs Python 3.11 or newer, make, and root only for Debian packages.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_SECONDS ?=
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test check bench clean system
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt tools/setup
+	PYTHON="$(PYTHON)" sh tools/setup "$(VENV)"
+	touch $@
+
+demo: setup ## follow a face in a real video; DEMO_SECONDS=20 ends by itself
+	$(BIN)/vedette demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+test: setup system ## every check and every test
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/check
+
+check: setup ## the checks without the tests
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/check --no-tests
+
+bench: setup system ## every benchmark; figures go to docs/benchmarks/
+	mkdir -p docs/benchmarks
+	for name in handoff dispatch node memory recovery; do \
+	  $(BIN)/vedette bench $$name --json docs/benchmarks/$$name.json || exit 1; done
+
+system: ## Debian packages that the tests use, when root may install them
+	sh tools/system
+
+clean: ## remove what the targets made; models and clips in the cache stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache run
