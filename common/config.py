@@ -39,7 +39,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     Raises:
         ConfigError: The file cannot be read, or a key or value is wrong; the message lists every problem.
     """
-    path = path or _find()
+    path = path or find()
     tree = _read_yaml(path)
     problems: list[str] = []
     for key, value in environment_keys():
@@ -152,7 +152,12 @@ def environment_keys() -> Iterator[tuple[list[str], Any]]:
                 raise ConfigError(f"{name}: not a YAML value: {error}") from error
 
 
-def _find() -> Path:
+def find() -> Path:
+    """The settings file when none is named: VEDETTE_CONFIG, then SEARCH.
+
+    Raises:
+        ConfigError: There is none.
+    """
     named = os.environ.get(CONFIG)
     if named:
         return Path(named)

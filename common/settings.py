@@ -80,7 +80,7 @@ class InferSettings:
     provider_library: str | None = None
     provider_name: str | None = None
     min_score: Fraction = 0.6
-    nms_iou: Fraction = 0.4
+    nms_iou: Fraction | None = None  # None: as the model wants it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Infer: finds faces in the newest frames of all cameras."""

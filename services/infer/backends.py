@@ -1,0 +1,81 @@
+"""The backends that can run a model, one row each, and what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from common.settings import InferSettings
+from services.infer.plugin import load_class
+
+BACKENDS = {
+    "onnxruntime": "services.infer.onnxruntime_backend:OnnxRuntimeBackend",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the work of a model is really done.
+
+    Attributes:
+        wanted: The provider that was asked for first.
+        nodes: Number of graph nodes by provider, as the runtime reports them; a fused part counts as its nodes.
+        fallback: Why the CPU does the work of the wanted provider; empty when it does not.
+    """
+
+    wanted: str
+    nodes: Mapping[str, int]
+    fallback: str = ""
+
+
+class Bound(Protocol):
+    """A model bound to one input size, with its buffers.
+
+    Attributes:
+        tensor: The input, shape (1, 3, h, w) or (1, h, w, 3); the caller fills it.
+        outputs: The outputs by name, in the model's order; overwritten by each run.
+    """
+
+    tensor: NDArray[Any]
+    outputs: Mapping[str, NDArray[Any]]
+
+    def run(self) -> None:
+        """Run the model once.
+
+        Raises:
+            DeviceError: The accelerator failed.
+        """
+
+
+class Backend(Protocol):
+    """A loaded model. Its constructor takes (path, settings, layout) and does not read anything else."""
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Width and height that the model is fixed to; None when it takes any."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where the work is done."""
+
+    def bind(self, size: tuple[int, int]) -> Bound:
+        """Buffers for an input of this width and height; runs the model once, so that all later runs are alike.
+
+        Raises:
+            ModelError: The model does not take this size.
+        """
+
+
+def load_backend(path: Path, settings: InferSettings, layout: str) -> Backend:
+    """The backend of `infer.backend` with a model loaded.
+
+    Raises:
+        ConfigError: No such backend or provider.
+        ModelError: The file is not a model that it can run.
+    """
+    backend: Backend = load_class(settings.backend, BACKENDS, "infer.backend")(path, settings, layout)
+    return backend

@@ -1,0 +1,56 @@
+"""The main loop of a worker: load the model, then serve frames until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from common.claims import Claims
+from common.errors import ConfigError, DeviceError, ModelError
+from common.service import Service
+from services.infer.worker import Worker
+
+if TYPE_CHECKING:
+    from services.infer.detector import Detector
+
+LOAD_S = 300.0  # an accelerator may compile a model for minutes
+FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
+BEAT_MS = 100
+
+log = logging.getLogger(__name__)
+
+
+def main(service: Service) -> None:
+    """Serve frames; a model or accelerator that is away is waited for, a wrong one is a wrong configuration.
+
+    Raises:
+        ConfigError: The settings name something that does not exist, or a model that does not fit.
+    """
+    retry_s = FIRST_RETRY_S
+    with Claims.open(service.settings) as claims, Worker(service, claims) as worker:
+        while not service.stopping:
+            try:
+                detector = _load(service)
+                retry_s = FIRST_RETRY_S
+                worker.serve(detector)
+            except ModelError as error:
+                raise ConfigError(f"infer.model={service.settings.infer.model!r}: {error}") from error
+            except DeviceError as error:
+                log.warning("waiting seconds=%.1f reason=%s", retry_s, error)
+                worker.pause(retry_s, str(error))
+                retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+
+def _load(service: Service) -> Detector:
+    from services.infer.detector import build_detector
+
+    service.beat("starting", "loading the model")
+    start = time.monotonic()
+    infer = service.settings.infer
+    with service.grace(LOAD_S):
+        detector = build_detector(infer)
+    placement = detector.placement
+    service.stats.gauge("load_ms", round(1000 * (time.monotonic() - start), 1))
+    log.info("model loaded model=%s backend=%s nodes=%s", infer.model, infer.backend, dict(placement.nodes))
+    return detector

@@ -1,0 +1,362 @@
+"""Workers as real processes, on a real ring, bus and claims file; the test plays the cameras and track."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from common.bus import Bus
+from common.config import child_environment, write_resolved
+from common.pixels import Geometry, PixelFormat
+from common.ring import RingWriter
+from common.settings import Settings
+from common.stats import read_stats
+from common.wire import CameraControl, ControlState, DetectionResult, FrameHandle
+from services.infer.manifest import known_model
+
+DEADLINE_S = 20
+GEOMETRY = Geometry(320, 192, PixelFormat.BGR)
+
+
+class Stage:
+    """The world around the workers."""
+
+    def __init__(self, settings: Settings, geometry: Geometry = GEOMETRY) -> None:
+        self.settings = settings
+        self.bus = Bus(settings.runtime_dir)
+        self.rings = {camera: RingWriter(settings, camera, geometry) for camera in settings.cameras}
+        self.frames = {camera: self.bus.publisher("frames", camera) for camera in settings.cameras}
+        self.results = self.bus.puller("results")
+        self.control = self.bus.publisher("control")
+        self.workers: dict[int, subprocess.Popen[bytes]] = {}
+        self.seq = itertools.count(1)
+        self.inbox: list[DetectionResult] = []
+
+    def start(self, index: int, **environment: str) -> subprocess.Popen[bytes]:
+        name, path = write_resolved(self.settings)
+        command = [sys.executable, "-m", "services.infer", str(index)]
+        env = child_environment(**{name: str(path)}, **environment)
+        self.workers[index] = subprocess.Popen(command, env=env, stderr=subprocess.PIPE)
+        return self.workers[index]
+
+    def ready(self, *indices: int) -> None:
+        """Wait until the workers have their model."""
+        for index in indices:
+            self.until(lambda index=index: self.report(index).get("state") == "running")
+
+    def report(self, index: int) -> dict:
+        report = read_stats(self.settings.runtime_dir).get(f"infer:{index}", {})
+        return report if report.get("pid") == self.workers[index].pid else {}
+
+    def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline
+            self.hear(10)
+
+    def hear(self, timeout_ms: int) -> list[DetectionResult]:
+        self.bus.wait(timeout_ms, self.results)
+        fresh = self.results.drain()
+        self.inbox += fresh
+        return fresh
+
+    def show(self, camera: str, image: np.ndarray | None = None) -> FrameHandle:
+        ring = self.rings[camera]
+        slot = ring.acquire()
+        assert slot is not None
+        slot.planes[0][:] = 0 if image is None else image
+        seq = next(self.seq)
+        handle = ring.publish(slot, seq=seq, captured_ns=time.monotonic_ns(), media_ns=0)
+        self.frames[camera].send(handle)
+        return handle
+
+    def answered(self, camera: str, image: np.ndarray | None = None) -> DetectionResult:
+        """Show frames until one of them is answered: the first may be sent before the worker is connected."""
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            shown = self.show(camera, image)
+            for result in self.hear(100):
+                if result.frame == shown:
+                    return result
+        raise AssertionError(f"no answer for {camera}")
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.kill()
+            worker.communicate()
+        for ring in self.rings.values():
+            ring.close()
+        self.bus.close()
+
+
+@pytest.fixture
+def make_stage(make_settings, model) -> Iterator[Callable[..., Stage]]:
+    model("yunet")
+    made: list[Stage] = []
+
+    def build(cameras: tuple[str, ...] = ("door", "yard"), geometry: Geometry = GEOMETRY, **tree: object) -> Stage:
+        tree.setdefault("infer", {"width": 320})
+        rows = {camera: {"source": "pattern:320x192@30"} for camera in cameras}
+        made.append(Stage(make_settings(cameras=rows, **tree), geometry))
+        return made[-1]
+
+    yield build
+    for stage in made:
+        stage.close()
+
+
+def test_worker_finds_the_faces_of_a_frame(make_stage, photo):
+    image = photo("group")
+    stage = make_stage(("door",), Geometry(image.shape[1], image.shape[0], PixelFormat.BGR))
+    stage.start(0)
+    result = stage.answered("door", image)
+    assert len(result.boxes) == len(result.scores) == len(result.landmarks) == 5
+    assert (result.width, result.height) == (image.shape[1], image.shape[0])
+    assert (result.claim.owner, result.frame.camera) == (0, "door")
+    assert result.frame.captured_ns < result.claim.claimed_ns < result.finished_ns
+    stage.until(lambda: stage.report(0).get("totals", {}).get("frames", 0) >= 1)
+    report = stage.report(0)
+    assert {"wait", "pre", "infer", "post"} <= set(report["latency_ms"])
+    assert report["totals"]["faces"] >= 5
+
+
+def test_worker_reads_the_cameras_own_pixel_format(make_stage, photo):
+    image = cv2.resize(photo("single"), (320, 320))
+    stage = make_stage(("door",), Geometry(320, 320, PixelFormat.NV12))
+    i420 = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+    stage.start(0)
+
+    def show(camera: str, _image: object = None) -> FrameHandle:
+        slot = stage.rings[camera].acquire()
+        assert slot is not None
+        slot.planes[0][:] = i420[:320]
+        slot.planes[1][:] = i420[320:].reshape(2, 160, 160).transpose(1, 2, 0)
+        handle = stage.rings[camera].publish(slot, next(stage.seq), time.monotonic_ns(), 0)
+        stage.frames[camera].send(handle)
+        return handle
+
+    stage.show = show
+    assert len(stage.answered("door").boxes) == 1
+
+
+def test_two_workers_share_the_cameras_and_no_frame_is_taken_twice(make_stage):
+    stage = make_stage(infer={"width": 320, "workers": 2})
+    stage.start(0)
+    stage.start(1)
+    stage.ready(0, 1)
+    for camera in stage.rings:
+        stage.answered(camera)
+    stage.inbox.clear()
+    for _ in range(150):
+        for camera in stage.rings:
+            stage.show(camera)
+        stage.hear(4)
+    shown = {camera: stage.show(camera) for camera in stage.rings}
+    stage.until(lambda: {r.frame for r in stage.inbox} >= set(shown.values()))
+    taken = Counter((result.frame.camera, result.frame.seq) for result in stage.inbox)
+    assert max(taken.values()) == 1
+    assert {result.claim.owner for result in stage.inbox} == {0, 1}
+    for camera in stage.rings:
+        numbers = [result.claim.number for result in stage.inbox if result.frame.camera == camera]
+        assert len(set(numbers)) == len(numbers)
+        assert sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))  # no claim without a result
+
+
+def test_killed_worker_costs_its_frame_and_holds_no_slot(make_stage):
+    stage = make_stage()
+    stage.start(0)
+    stage.start(1)
+    stage.ready(0, 1)
+    stage.answered("door")
+    stage.workers[0].send_signal(signal.SIGSTOP)
+    for _ in range(5):
+        stage.answered("door")  # the other one goes on
+    stage.workers[0].kill()
+    stage.workers[0].wait()
+    for camera in stage.rings:
+        assert stage.answered(camera).claim.owner == 1
+    stage.until(lambda: not any(ring.leased() for ring in stage.rings.values()))
+
+
+def test_idle_worker_lets_its_slot_go(make_stage):
+    stage = make_stage()
+    stage.start(0)
+    stage.answered("door")
+    stage.until(lambda: not stage.rings["door"].leased())
+
+
+def test_worker_follows_a_restarted_capture(make_stage):
+    stage = make_stage()
+    stage.start(0)
+    before = stage.answered("door")
+    stage.rings["door"].close()
+    stage.frames["door"].close()
+    stage.rings["door"] = RingWriter(stage.settings, "door", Geometry(640, 352, PixelFormat.BGR))
+    stage.frames["door"] = stage.bus.publisher("frames", "door")
+    after = stage.answered("door")
+    assert after.frame.epoch != before.frame.epoch
+    assert (after.width, after.height) == (640, 352)
+    assert after.claim.claims_id == before.claim.claims_id
+    assert after.claim.number > before.claim.number
+
+
+def test_handles_of_frames_that_are_gone_are_counted_and_passed_over(make_stage):
+    stage = make_stage()
+    stage.start(0)
+    handle = stage.answered("door").frame
+    now = time.monotonic_ns()
+    gone = FrameHandle("door", handle.epoch, handle.slot, handle.generation + 2, 900, now, 0, now)
+    other = FrameHandle("yard", 12345, 99, 1, 901, now, 0, now)
+    stage.frames["door"].send(gone)
+    stage.frames["yard"].send(other)
+    stage.until(lambda: stage.report(0).get("drops", {}).get("overwritten", 0) >= 2)
+    result = stage.answered("door")
+    assert result.claim.number > 0
+    assert not any(result.frame.seq in {900, 901} for result in stage.inbox)
+
+
+def test_camera_that_is_switched_off_is_not_detected(make_stage):
+    stage = make_stage()
+    stage.start(0)
+    for camera in stage.rings:
+        stage.answered(camera)
+    off = (CameraControl("door", enabled=False), CameraControl("yard"))
+
+    def shown_but_not_answered() -> bool:
+        stage.control.send(ControlState(off, time.monotonic_ns()))
+        stage.show("door")
+        yard = stage.answered("yard")
+        return not any(r.frame.camera == "door" and r.frame.seq > yard.frame.seq - 2 for r in stage.inbox)
+
+    stage.until(shown_but_not_answered)
+    stage.inbox.clear()
+    stage.show("door")
+    stage.answered("yard")
+    assert {result.frame.camera for result in stage.inbox} == {"yard"}
+    on = ControlState((CameraControl("door"),), time.monotonic_ns())
+    stage.control.send(on)
+    stage.answered("door")
+
+
+def test_detect_fps_spaces_the_frames(make_stage):
+    stage = make_stage(("door",))
+    stage.start(0)
+    stage.answered("door")
+    limit = ControlState((CameraControl("door", detect_fps=20.0),), time.monotonic_ns())
+    stage.until(
+        lambda: stage.control.send(limit) and stage.show("door") and "not_due" in stage.report(0).get("totals", {})
+    )
+    stage.inbox.clear()
+    while len(stage.inbox) < 10:
+        stage.show("door")
+        stage.hear(5)
+    times = [result.frame.captured_ns for result in stage.inbox]
+    assert min(np.diff(times)) >= 47e6  # 50 ms less the allowed jitter, in whole milliseconds
+
+
+def test_replay_takes_a_frame_that_is_offered_again(make_stage):
+    stage = make_stage(("door",), replay=True)
+    stage.start(0)
+    first = stage.answered("door").frame
+    now = time.monotonic_ns()
+    again = FrameHandle("door", first.epoch, first.slot, first.generation, first.seq, now, 0, now, 1)
+    stage.inbox.clear()
+    stage.frames["door"].send(again)
+    stage.until(lambda: again in [result.frame for result in stage.inbox])
+
+
+def test_missing_model_is_reported_and_waited_for(make_stage, tmp_path, model):
+    stage = make_stage()
+    stage.start(0, VEDETTE_CACHE=str(tmp_path))
+    stage.until(lambda: stage.report(0).get("state") == "waiting")
+    assert "vedette models pull yunet" in stage.report(0)["reason"]
+    target = known_model("yunet").cached(tmp_path / "models")
+    target.parent.mkdir()
+    shutil.copy(model("yunet"), target.with_suffix(".new"))
+    target.with_suffix(".new").replace(target)
+    stage.ready(0)
+    stage.answered("door")
+
+
+def test_loading_a_model_creates_nothing_in_the_cache(make_stage, tmp_path):
+    stage = make_stage()
+    stage.start(0, VEDETTE_CACHE=str(tmp_path))
+    stage.until(lambda: stage.report(0).get("state") == "waiting")
+    assert list(tmp_path.iterdir()) == []
+
+
+FLAKY = """
+from pathlib import Path
+from services.infer.onnxruntime_backend import OnnxRuntimeBackend
+from common.errors import DeviceError
+
+class Npu(OnnxRuntimeBackend):
+    def bind(self, size):
+        bound, run, mark = super().bind(size), None, Path(__file__).with_name("unplugged")
+        run = bound.run
+        def fail():
+            if mark.exists():
+                raise DeviceError("the accelerator is gone")
+            run()
+        bound.run = fail
+        return bound
+"""
+
+
+def test_accelerator_that_fails_at_work_is_waited_for_and_loaded_again(make_stage, tmp_path):
+    (tmp_path / "flaky_npu.py").write_text(FLAKY)
+    stage = make_stage(("door",), infer={"width": 320, "backend": "flaky_npu:Npu"})
+    stage.start(0, PYTHONPATH=str(tmp_path))
+    stage.answered("door")
+    (tmp_path / "unplugged").touch()
+    stage.until(lambda: stage.show("door") and stage.report(0).get("state") == "waiting")
+    assert stage.report(0)["reason"] == "the accelerator is gone"
+    assert not stage.rings["door"].leased()
+    (tmp_path / "unplugged").unlink()
+    stage.answered("door")
+
+
+@pytest.mark.parametrize(
+    ("infer", "message"),
+    [
+        ({"model": "yunnet"}, b"did you mean 'yunet'"),
+        ({"backend": "tpu"}, b"infer.backend='tpu'; choose one of onnxruntime"),
+        ({"providers": ["Tpu"]}, b"'Tpu' is not there"),
+    ],
+)
+def test_wrong_name_ends_with_code_2_and_says_what_is_allowed(make_stage, infer, message):
+    stage = make_stage(infer=infer)
+    worker = stage.start(0)
+    _, told = worker.communicate(timeout=DEADLINE_S)
+    assert worker.returncode == 2
+    assert message in told
+
+
+def test_model_that_does_not_fit_ends_with_code_2(make_stage, make_model):
+    path: Path = make_model({"scores": np.zeros((1, 4, 2), np.float32)}, 'decoder = "yunet"')
+    worker = make_stage(infer={"model": str(path)}).start(0)
+    _, told = worker.communicate(timeout=DEADLINE_S)
+    assert worker.returncode == 2
+    assert b"output 'cls_8' is missing" in told
+
+
+def test_term_ends_a_worker_with_code_0(make_stage):
+    stage = make_stage()
+    worker = stage.start(0)
+    stage.answered("door")
+    worker.terminate()
+    worker.communicate(timeout=DEADLINE_S)
+    assert worker.returncode == 0
+    assert not stage.rings["door"].leased()
+    assert stage.rings["door"].path.exists()  # the ring is capture's

@@ -1,0 +1,1 @@
+"""Models: the known ones, and how they get into the model cache."""
