@@ -1,0 +1,1 @@
+"""MQTT: events, states, commands, best pictures, Home Assistant discovery."""

@@ -1,0 +1,130 @@
+"""The numbers of the node, gathered by a thread of its own: reading them may take a while."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common.stats import pss_mb, read_stats
+from common.version import VERSION
+from services.publish.events import rfc3339
+
+SILENT_S = 5.0  # a report older than this is of a process that is gone or hangs
+POWER_S = 2.0  # for the firmware's answer
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    """Builds the payload of the `stats` topic every few seconds."""
+
+    def __init__(self, runtime_dir: Path, node: str, period_s: float, cameras: Callable[[], dict[str, Any]]) -> None:
+        self._runtime_dir, self._node, self._period_s, self._cameras = runtime_dir, node, period_s, cameras
+        self._started = time.monotonic()
+        self._restarts: Counter[str] = Counter()
+        self._pids: dict[str, int] = {}
+        self._ready: dict[str, Any] | None = None
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="statistics", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def take(self) -> dict[str, Any] | None:
+        """The newest payload, once."""
+        ready, self._ready = self._ready, None
+        return ready
+
+    def close(self) -> None:
+        """End the thread."""
+        self._end.set()
+
+    def gather(self) -> dict[str, Any]:
+        """Everything as it is now."""
+        rows = {name: self._process(name, report) for name, report in read_stats(self._runtime_dir).items()}
+        publish = rows.get("publish", {}).get("latency_ms", {})
+        return {
+            "v": 1,
+            "node": self._node,
+            "version": VERSION,
+            "time": rfc3339(time.time_ns()),
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "latency_p99_ms": publish.get("publish", {}).get("p99"),
+            "cpu_percent": round(sum(row["cpu_percent"] or 0 for row in rows.values()), 1),
+            "memory_mb": round(sum(row["pss_mb"] or row["rss_mb"] or 0 for row in rows.values()), 1),
+            "temperature_c": temperature_c(),
+            "power_w": power_w(),
+            "cameras": self._cameras(),
+            "processes": rows,
+        }
+
+    def _process(self, name: str, report: dict[str, Any]) -> dict[str, Any]:
+        pid = int(report["pid"])
+        if self._pids.get(name, pid) != pid:
+            self._restarts[name] += 1
+        self._pids[name] = pid
+        silent = time.monotonic_ns() - int(report.get("beat_ns", 0)) > SILENT_S * 1e9
+        rates = report.get("rates", {})
+        return {
+            "state": "silent" if silent else report.get("state"),
+            "reason": report.get("reason", ""),
+            "fps": rates.get("frames"),
+            "latency_ms": report.get("latency_ms", {}),
+            "drops": report.get("drops", {}),
+            "cpu_percent": report.get("cpu_percent"),
+            "rss_mb": report.get("rss_mb"),
+            "pss_mb": pss_mb(pid),
+            "restarts": self._restarts[name],
+        }
+
+    def _work(self) -> None:
+        while not self._end.wait(self._period_s):
+            self._ready = self.gather()
+
+
+def temperature_c(root: Path = Path("/sys/class/thermal")) -> float | None:
+    """Warmest thermal zone in degrees Celsius; None where the machine has none."""
+    values = []
+    for path in root.glob("thermal_zone*/temp"):
+        try:
+            values.append(int(path.read_text()) / 1000)
+        except (OSError, ValueError):
+            continue
+    return round(max(values), 1) if values else None
+
+
+def power_w() -> float | None:
+    """Power that the board draws as its firmware measures it, in watts; None where it does not."""
+    tool = shutil.which("vcgencmd")
+    if tool is None:
+        return None
+    try:
+        answer = subprocess.run([tool, "pmic_read_adc"], capture_output=True, text=True, timeout=POWER_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return parse_power(answer.stdout)
+
+
+def parse_power(text: str) -> float | None:
+    """Sum of current times voltage over the rails in the answer of `vcgencmd pmic_read_adc`.
+
+    Args:
+        text: Lines like `3V7_WL_SW_A current(0)=0.10643870A` and `3V7_WL_SW_V volt(8)=3.65943800V`.
+    """
+    values: dict[str, float] = {}
+    for line in text.splitlines():
+        name, _, rest = line.strip().partition(" ")
+        try:
+            values[name] = float(rest.rpartition("=")[2].rstrip("AV"))
+        except ValueError:
+            continue
+    rails = [name.removesuffix("_A") for name in values if name.endswith("_A") and f"{name[:-1]}V" in values]
+    return round(sum(values[f"{rail}_A"] * values[f"{rail}_V"] for rail in rails), 2) if rails else None

@@ -1,0 +1,146 @@
+"""No event is lost: over broker outages, killed brokers, killed publish processes, refusals."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from common.stats import read_json
+
+
+def lives(events: list[Any]) -> dict[str, list[str]]:
+    """Types by event id in order of arrival, with repetitions dropped as `seq` allows."""
+    seen: dict[str, dict[int, str]] = defaultdict(dict)
+    for event in events:
+        seen[event["id"]].setdefault(event["seq"], event["type"])
+    return {key: list(rows.values()) for key, rows in seen.items()}
+
+
+def position(node: Any) -> int:
+    """How far the broker has acknowledged the log."""
+    return int(read_json(Path(node.settings.state_dir) / "publish.json").get("rowid", 0))
+
+
+def whole(events: list[Any], written: list[tuple[str, str]]) -> bool:
+    """Every written event arrived, each life in order."""
+    found = lives(events)
+    return {(key, kind) for key, kinds in found.items() for kind in kinds} == set(written)
+
+
+def test_order_per_id_is_kept(broker, make_node, make_faces, listen, until) -> None:
+    listener = listen(broker.port, "vedette/hall/events")
+    node = make_node(broker.port)
+    faces = make_faces(node.settings)
+    faces.live(100)
+    until(lambda: whole(listener.on("vedette/hall/events"), faces.written), "all events")
+    events = listener.on("vedette/hall/events")
+    assert all(kinds == ["start", "update", "end"] for kinds in lives(events).values())
+    assert len(events) == 300
+
+
+def test_nothing_is_lost_while_the_broker_is_killed_again_and_again(broker, make_node, make_faces, until) -> None:
+    node = make_node(broker.port)
+    faces = make_faces(node.settings)
+    for _ in range(4):
+        node.online()
+        faces.live(20)
+        node.ring_doorbell(faces.live(20))  # these are on their way, or not, when it dies
+        broker.kill()
+        faces.live(20)
+        broker.start()
+    until(lambda: position(node) == len(faces.written), "all acknowledged")
+
+
+def test_a_subscriber_that_is_back_first_hears_every_outage(broker, make_node, make_faces, listen, until) -> None:
+    listener = listen(broker.port, "vedette/hall/events")
+    node = make_node(broker.port)
+    node.online()
+    faces = make_faces(node.settings)
+    for count in range(1, 4):
+        node.ring_doorbell(faces.live(5))
+        until(lambda: whole(listener.on("vedette/hall/events"), faces.written), "before")
+        broker.kill()
+        node.wait_for("waiting", "broker 127.0.0.1")
+        node.process.send_signal(signal.SIGSTOP)  # so that the subscriber is the first to be back
+        faces.live(50)
+        broker.start()
+        until(lambda count=count: listener.subscribed == count + 1, "subscriber back")
+        node.process.send_signal(signal.SIGCONT)
+        until(lambda: whole(listener.on("vedette/hall/events"), faces.written), "after")
+
+
+def test_nothing_is_lost_when_publish_is_killed_at_random_moments(broker, make_node, make_faces, listen, until) -> None:
+    listener = listen(broker.port, "vedette/hall/events")
+    node = make_node(broker.port)
+    faces = make_faces(node.settings)
+    dice = random.Random(4)
+    for _ in range(8):
+        node.online()
+        target = len(listener.messages) + dice.randrange(1, 200)
+        faces.live(100)
+        until(lambda target=target: len(listener.messages) >= target, "traffic")
+        node.kill()
+        node.start()
+    until(lambda: whole(listener.on("vedette/hall/events"), faces.written), "all events")
+    assert all(kinds == ["start", "update", "end"] for kinds in lives(listener.on("vedette/hall/events")).values())
+
+
+def test_a_backlog_of_10000_events_is_delivered(broker, make_node, make_faces, listen, until, free_port) -> None:
+    node = make_node(free_port)
+    faces = make_faces(node.settings)
+    node.kill()
+    faces.live(3334)
+    listener = listen(broker.port, "vedette/hall/events")
+    second = make_node(broker.port, runtime_dir=node.settings.runtime_dir + "2")
+    began = time.monotonic()
+    until(lambda: len(listener.messages) >= 10_002, "backlog", 60)
+    print(f"{10_002 / (time.monotonic() - began):.0f} events/s with the start of the process")
+    assert whole(listener.on("vedette/hall/events"), faces.written)
+    until(lambda: second.report["gauges"].get("backlog") == 0, "backlog gauge")
+
+
+def test_events_that_the_broker_refuses_wait_until_it_takes_them(
+    make_broker, node_dir, make_node, make_faces, until
+) -> None:
+    acl = node_dir / "acl"
+    acl.write_text("topic write vedette/hall/status\n")
+    acl.chmod(0o644)
+    node_dir.chmod(0o755)
+    broker = make_broker(extra=f"acl_file {acl}\n")
+    node = make_node(broker.port)
+    faces = make_faces(node.settings)
+    faces.live(3)
+    reason = node.wait_for("running", "refuses events")
+    assert "not authorized" in reason.lower()
+    broker.kill()
+    acl.write_text("topic readwrite #\n")
+    broker.start()
+    until(lambda: node.report.get("gauges", {}).get("backlog") == 0 and node.report["reason"] == "", "delivered")
+    until(lambda: position(node) == 9, "position")
+
+
+def test_messages_that_nobody_hears_are_counted(broker, make_node, make_faces, until) -> None:
+    node = make_node(broker.port)
+    make_faces(node.settings).live(2)
+    until(lambda: node.report.get("totals", {}).get("no_subscribers", 0) >= 6, "counted")
+
+
+def test_a_log_that_was_replaced_is_sent_from_its_start(broker, make_node, make_faces, listen, node_dir, until) -> None:
+    listener = listen(broker.port, "vedette/hall/events")
+    node = make_node(broker.port)
+    faces = make_faces(node.settings)
+    faces.live(5)
+    until(lambda: whole(listener.on("vedette/hall/events"), faces.written), "first log")
+    node.stop()
+    faces.close()
+    for path in (node_dir / "state").glob("events.db*"):
+        path.unlink()
+    listener.messages.clear()
+    new = make_faces(node.settings)
+    new.live(2)
+    node.start()
+    until(lambda: whole(listener.on("vedette/hall/events"), new.written), "second log")
