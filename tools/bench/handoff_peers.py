@@ -59,9 +59,10 @@ class Raw:
         """Pixels of the next handle."""
         self._socket.rcvtimeo = int(timeout * 1000)
         try:
-            return self._views[msgpack.unpackb(self._socket.recv())[3]]
+            slot: int = msgpack.unpackb(self._socket.recv())[3]
         except zmq.Again:
             return None
+        return self._views[slot]
 
     def release(self) -> None:
         """Nothing is held."""
@@ -101,7 +102,7 @@ class Pixels:
 
     def publish(self, seq: int, t0: int) -> None:  # noqa: ARG002 - the stamps are in the pixels
         """Send all pixels."""
-        self._socket.send(memoryview(self._pixels))
+        self._socket.send(self._pixels.data)
 
     def close_producer(self) -> None:
         """Close the socket."""

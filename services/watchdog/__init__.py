@@ -1,0 +1,1 @@
+"""Restarts what hangs or what supervisord gave up, and notes why each process ended."""

@@ -1,0 +1,117 @@
+"""What became of each process: how often it was restarted, why it ended, when it is revived."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from common.service import EXIT_CONFIG
+from common.stats import read_json, write_json
+from common.supervisor import watchdog_path
+
+FIRST_S, LONGEST_S = 5.0, 60.0  # back-off of a revival
+HEALTHY_S = 60.0  # a process that ran for so long starts with the shortest back-off again
+
+
+@dataclass(slots=True)
+class Entry:
+    """One process.
+
+    Attributes:
+        restarts: How often it was started again.
+        reason: Why it ended last, empty when it never did.
+        time: When that was, seconds of wall time.
+        revivals: Revivals since it was healthy.
+    """
+
+    restarts: int = 0
+    reason: str = ""
+    time: float = 0.0
+    revivals: int = 0
+
+
+class Ledger:
+    """Entries by process name, kept in `watchdog.json` for status, page and MQTT."""
+
+    def __init__(self, runtime_dir: Path) -> None:
+        self._runtime_dir = runtime_dir
+        self._entries: dict[str, Entry] = {}
+        self._started: dict[str, float] = {}
+        self._blamed: dict[str, str] = {}
+        self.due: dict[str, float] = {}
+        self._supervisor = os.getppid()
+        stored = read_json(watchdog_path(runtime_dir))
+        if stored.get("supervisor_pid") == self._supervisor:
+            self._entries = {name: _entry(row) for name, row in dict(stored["processes"]).items()}
+            self._of("watchdog").restarts += 1
+            self._of("watchdog").reason = "ended, and was started again"
+            self._of("watchdog").time = time.time()
+        self._write()
+
+    def started(self, name: str, before: str) -> None:
+        """A process is being started."""
+        again = name in self._started or before in {"EXITED", "BACKOFF", "FATAL"}
+        self._started[name] = time.time()
+        if again:
+            self._of(name).restarts += 1
+            self._write()
+
+    def running(self, name: str) -> None:
+        """A process stayed up; nothing is due for it."""
+        self.due.pop(name, None)
+
+    def blame(self, name: str, reason: str) -> None:
+        """The next end of this process has this reason: we cause it."""
+        self._blamed[name] = reason
+
+    def ended(self, name: str, otherwise: str) -> str:
+        """A process ended, `otherwise` is said when neither it nor we know better; returns and notes why."""
+        code, note = self._exit(name)
+        reason = self._blamed.pop(name, "") or note or otherwise
+        entry = self._of(name)
+        if time.time() - self._started.get(name, time.time()) > HEALTHY_S:
+            entry.revivals = 0
+        entry.reason = f"wrong settings: {reason}" if code == EXIT_CONFIG else reason
+        entry.time = time.time()
+        self._write()
+        return entry.reason
+
+    def gave_up(self, name: str) -> float | None:
+        """A process was given up; seconds until its revival, None when only new settings can help."""
+        if self._exit(name)[0] == EXIT_CONFIG:
+            return None
+        entry = self._of(name)
+        delay: float = min(FIRST_S * 2 ** min(entry.revivals, 8), LONGEST_S)
+        entry.revivals += 1
+        self.due[name] = time.monotonic() + delay
+        self._write()
+        return delay
+
+    def take_due(self) -> list[str]:
+        """Processes to revive now."""
+        now = time.monotonic()
+        names = [name for name, at in self.due.items() if at <= now]
+        for name in names:
+            del self.due[name]
+        return names
+
+    def _exit(self, name: str) -> tuple[int | None, str]:
+        """Exit code and reason that the process wrote itself since its last start."""
+        record = read_json(self._runtime_dir / "exits" / f"{name}.json")
+        if float(record.get("time", 0)) < self._started.get(name, 0.0):
+            return None, ""
+        return record.get("code"), str(record.get("reason", ""))
+
+    def _of(self, name: str) -> Entry:
+        return self._entries.setdefault(name, Entry())
+
+    def _write(self) -> None:
+        rows = {name: asdict(entry) for name, entry in self._entries.items()}
+        write_json(watchdog_path(self._runtime_dir), {"supervisor_pid": self._supervisor, "processes": rows})
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    return Entry(int(row["restarts"]), str(row["reason"]), float(row["time"]), int(row["revivals"]))

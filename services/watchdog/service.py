@@ -1,0 +1,167 @@
+"""The watchdog's loop: hear of state changes, kill what hangs, revive what was given up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+
+from common.config import supervised
+from common.errors import ConfigError, DeviceError
+from common.fleet import members
+from common.service import HANG_S, Service
+from common.shm import remove_segments
+from common.stats import read_stats
+from common.supervisor import ProgramInfo, Supervisor
+from services.watchdog.ledger import Ledger
+from services.watchdog.listener import Listener, StateChange
+
+LOOK_S = 0.5
+MARGIN_S = 0.5  # a hung loop ends itself at its limit and leaves a stack dump; we come after that
+LATE_S = 2.0  # a watchdog that was itself held up for so long judges nobody in this round
+STDIN = 0
+KILLED = -1  # exit status that supervisord gives a process that a signal ended
+LAST_BYTES = 2000
+
+log = logging.getLogger(__name__)
+
+
+class Watchdog:
+    """Watches the other processes of the node."""
+
+    def __init__(self, service: Service, supervisor: Supervisor) -> None:
+        self._service, self._supervisor = service, supervisor
+        settings = service.settings
+        every = members(settings.cameras, settings.infer.max_workers)
+        self._names = {member.program: member.name for member in every}
+        self._programs = {member.name: member.program for member in every}
+        self._ledger = Ledger(service.runtime_dir)
+        self._looked = time.monotonic()
+
+    def catch_up(self) -> None:
+        """Hear what was given up before we listened."""
+        for program in self._programs_now():
+            if program.state == "FATAL" and program.program in self._names:
+                self._give_up(self._names[program.program])
+
+    def follow(self, change: StateChange) -> None:
+        """Note a state change, and plan a revival where it calls for one."""
+        name = self._names.get(change.program)
+        if name is None:
+            return
+        match change.state:
+            case "STARTING":
+                self._ledger.started(name, change.before)
+            case "RUNNING":
+                self._ledger.running(name)
+            case "EXITED" | "BACKOFF":
+                log.warning("ended process=%s reason=%s", name, self._ledger.ended(name, self._last_words(change)))
+                self._service.stats.count("ends")
+            case "FATAL":
+                self._give_up(name)
+            case _:
+                pass
+
+    def look(self) -> None:
+        """Kill what has stopped sending heartbeats; start what is due."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_S:
+            return
+        late, self._looked = now - self._looked > LATE_S, now
+        if not late:
+            self._kill_silent()
+        for name in self._ledger.take_due():
+            self._revive(name)
+
+    def _kill_silent(self) -> None:
+        now_ns = time.monotonic_ns()
+        for name, report in read_stats(self._service.runtime_dir).items():
+            silent_s = (now_ns - int(report.get("beat_ns", now_ns))) / 1e9
+            limit_s = max(float(report.get("hang_s", HANG_S)), HANG_S) + MARGIN_S
+            if silent_s > limit_s and name != self._service.name:
+                self._kill(name, int(report["pid"]), silent_s)
+
+    def _kill(self, name: str, pid: int, silent_s: float) -> None:
+        """Kill a process, after making sure that this id is still the one that supervisord runs under this name."""
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError:
+            return  # the report of a process that is gone
+        try:
+            if any(row.pid == pid and row.program == self._programs.get(name) for row in self._programs_now()):
+                self._ledger.blame(name, f"no heartbeat for {silent_s:.1f} s, killed")
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                log.warning("killed process=%s pid=%d silent_s=%.1f", name, pid, silent_s)
+                self._service.stats.count("kills")
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(handle)
+
+    def _give_up(self, name: str) -> None:
+        delay = self._ledger.gave_up(name)
+        if delay is None:
+            log.error("stays down until its settings change process=%s", name)
+        else:
+            log.warning("failed again and again, revived later process=%s delay_s=%.0f", name, delay)
+
+    def _revive(self, name: str) -> None:
+        log.info("revive process=%s", name)
+        try:
+            self._supervisor.start(self._programs[name], wait=False)
+            self._service.stats.count("revivals")
+        except DeviceError as error:
+            log.warning("revival failed process=%s error=%s", name, error)
+            self._ledger.gave_up(name)
+
+    def _last_words(self, change: StateChange) -> str:
+        """What supervisord and the log know of a process that left no note of its own."""
+        try:
+            program = self._supervisor.program(change.program)
+        except DeviceError:
+            return "ended without a word"
+        if program.exit_status == KILLED:
+            return "killed by a signal"
+        return last_line(Path(program.log)) or program.error or "ended without a word"
+
+    def _programs_now(self) -> list[ProgramInfo]:
+        try:
+            return self._supervisor.programs()
+        except DeviceError as error:
+            log.warning("supervisord does not answer error=%s", error)
+            return []
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log file; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - LAST_BYTES, 0))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def main(service: Service) -> None:
+    """Watch until asked to end; at the end of the whole node clean the shared memory."""
+    if not supervised():
+        raise ConfigError("services.watchdog is an event listener: supervisord starts it (vedette up)")
+    supervisor = Supervisor(service.runtime_dir, timeout_s=2.0)
+    watchdog = Watchdog(service, supervisor)
+    listener = Listener()
+    watchdog.catch_up()
+    while not service.stopping:
+        if STDIN in service.bus.wait(200, fds=[STDIN]):
+            changes = listener.read()
+            if changes is None:
+                break
+            for change in changes:
+                watchdog.follow(change)
+        watchdog.look()
+        service.beat()
+    if supervisor.stopping():
+        removed = remove_segments(service.settings.runtime_dir)  # we are ended last, and nobody else runs
+        log.info("node ends segments_removed=%d", removed)

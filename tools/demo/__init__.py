@@ -1,0 +1,1 @@
+"""The demo: a real clip through a real node, its events seen on a real broker."""

@@ -1,0 +1,1 @@
+"""Every frame of a clip through the real processes."""

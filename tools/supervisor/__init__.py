@@ -1,0 +1,1 @@
+"""The node as a whole: its supervisord.conf, its start, its end, its state."""
