@@ -10,8 +10,7 @@ from common.fleet import FLEET
 from common.stats import pss_mb, read_stats
 from tools.bench import report
 from tools.bench.broker import Broker
-from tools.bench.private import Ear, private_node
-from tools.demo.clip import demo_clip
+from tools.bench.private import Ear, demo_clip, private_node
 
 
 def main(arguments: list[str] | None = None) -> int:

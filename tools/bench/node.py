@@ -14,8 +14,7 @@ from services.capture.video import copy_picture, picture_geometry
 from services.infer.detector import build_detector
 from tools.bench import report
 from tools.bench.broker import Broker, Subscriber
-from tools.bench.private import Ear, private_node
-from tools.demo.clip import demo_clip
+from tools.bench.private import Ear, demo_clip, private_node
 
 OFFERED_FPS = 400.0  # more than a worker can take: it always finds a newer frame
 

@@ -16,6 +16,7 @@ from common.config import check
 from common.errors import DeviceError
 from common.settings import Settings
 from common.wire import TrackFrame
+from tools.demo.clip import fetch_clip
 from tools.supervisor.node import node
 
 START_S = 60.0
@@ -26,6 +27,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def demo_clip() -> Path:
+    """The demo's clip, fetched when it is not in the cache."""
+    return fetch_clip(lambda _: None)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,7 @@ from common.fleet import members
 from common.settings import Settings
 from common.stats import read_stats
 from tools.bench import report
-from tools.bench.private import Ear, private_node
-from tools.demo.clip import demo_clip
+from tools.bench.private import Ear, demo_clip, private_node
 
 DEADLINE_S = 30.0
 FLOW = 5  # frames in a row that count as flowing

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,7 @@ def test_frames_come_in_order_with_the_pixels_of_their_number(settings: Settings
         seen.append(handle)
         if len(seen) == 20:
             break
-    assert [a.seq < b.seq and a.captured_ns < b.captured_ns for a, b in zip(seen, seen[1:], strict=False)] == [
-        True
-    ] * 19
+    assert all(a.seq < b.seq and a.captured_ns < b.captured_ns for a, b in pairwise(seen))
 
 
 def test_killed_capture_is_followed_into_its_new_epoch(settings: Settings, bus: Bus, launch: Any) -> None:
