@@ -101,6 +101,7 @@ class Service:
         finally:
             self._hang_s = before
             self._arm()
+            self._report()  # the watchdog goes by the limit in the report
 
     def _arm(self) -> None:
         faulthandler.dump_traceback_later(self._hang_s, exit=True)

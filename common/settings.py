@@ -142,6 +142,8 @@ class ViewSettings:
     fps: Annotated[float, Gt(0), Le(120)] = 15.0
     width: Annotated[int, Ge(64), Le(4096)] = 960
     quality: Annotated[int, Ge(1), Le(100)] = 80
+    picture: Literal["matched", "newest"] = "matched"
+    allowed_hosts: list[str] = field(default_factory=list)
     frame_ancestors: list[str] = field(default_factory=list)
     root_path: str = ""
 

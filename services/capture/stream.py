@@ -54,7 +54,7 @@ class StreamSource:
         self._thread.start()
         with self._changed:
             self._changed.wait_for(lambda: self._newest or self._failure, OPEN_S)
-            newest = self._newest
+        newest = self._first()
         if newest is None:
             self._closed = True
             raise DeviceError(f"{self._shown()}: no picture within {OPEN_S:g} s ({self._failure or 'silent'})")
@@ -62,6 +62,9 @@ class StreamSource:
         self._geometry = picture_geometry(picture.width, picture.height, picture.format.name)
         self._first_ns = time.monotonic_ns()
         return self._geometry
+
+    def _first(self) -> tuple[av.VideoFrame, int] | None:
+        return self._newest
 
     def wait(self) -> bool:
         """Wait for a picture that is newer than the last one."""

@@ -26,7 +26,7 @@ def copy_picture(picture: av.VideoFrame, geometry: Geometry, into: list[Plane]) 
 
 def _plane(picture: av.VideoFrame, index: int, target: Plane) -> NDArray[np.uint8]:
     plane = picture.planes[index]
-    rows: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)  # type: ignore[arg-type]
+    rows: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
     if target.ndim == 2:
         return rows
     channels: int = target.shape[2]

@@ -26,6 +26,8 @@ from common.settings import MqttSettings
 CONNECT_S = 5  # TCP, TLS and websocket handshakes, each
 NO_SUBSCRIBERS = 0x10
 DEFAULT_WINDOW = 100  # unacknowledged messages at most, where the broker names no Receive Maximum
+MAX_MESSAGE_BYTES = 1 << 28  # what the protocol can carry
+ENVELOPE_BYTES = 400  # topic and properties around a payload
 DAMAGED = (ValueError, IndexError, KeyError, struct.error, MQTTException)  # what paho raises at foreign bytes
 
 
@@ -67,6 +69,7 @@ class Session:
         closed: Why the session is over, in words; empty while it is not.
         refused: `closed` was the broker's answer to CONNECT.
         window: Messages that may be unacknowledged at a time.
+        largest: Bytes of the largest message that the broker takes.
         acks: Answers that came in, oldest first; the owner empties it.
         messages: Messages that came in, oldest first; the owner empties it.
     """
@@ -77,6 +80,7 @@ class Session:
         self.accepted = self.refused = False
         self.closed = ""
         self.window = DEFAULT_WINDOW
+        self.largest = MAX_MESSAGE_BYTES
         self.acks: list[Ack] = []
         self.messages: list[Message] = []
         self._client = client = mqtt.Client(
@@ -198,6 +202,7 @@ class Session:
             self._end("refused: the broker takes no QoS 1")
         else:
             self.accepted = True
+            self.largest = getattr(properties, "MaximumPacketSize", MAX_MESSAGE_BYTES) - ENVELOPE_BYTES
             self.window = min(DEFAULT_WINDOW, getattr(properties, "ReceiveMaximum", DEFAULT_WINDOW))
 
     def _on_disconnect(self, _c: mqtt.Client, _u: Any, flags: Any, code: ReasonCode, _p: Any) -> None:

@@ -247,4 +247,4 @@ def _available(topic: str) -> Entity:
 
 
 def _dump(config: Entity) -> str:
-    return json.dumps(config, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(config, separators=(",", ":"))

@@ -220,7 +220,6 @@ def payload(event: Event, snapshot: str | None) -> str:
             "snapshot": snapshot,
         },
         separators=(",", ":"),
-        ensure_ascii=False,
     )
 
 

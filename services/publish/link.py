@@ -108,6 +108,9 @@ class Link:
         session = self._session
         if not self.online or session is None or session.closed:
             return False
+        if len(payload) > session.largest:
+            self._stats.drop("too_large_for_broker")
+            return False
         if qos == 0:
             if session.writing:
                 self._stats.drop("broker_slow")

@@ -83,15 +83,15 @@ def committed_plan(settings: Settings) -> Plan:
         workers=settings.infer.workers,
         max_workers=settings.infer.max_workers,
         families=families(settings),
-        runtime_dir=f"{here}/run",
-        log_dir=f"{here}/run",
+        runtime_dir=f"{here}/deploy/run",
+        log_dir=f"{here}/deploy/run",
         directory=here,
         environment={
             "PATH": f"{here}/.venv/bin:%(ENV_PATH)s",
             "PYTHONPATH": here,
             "PYTHONSAFEPATH": "1",
             "VEDETTE_CONFIG": f"{here}/vedette.yml",
-            "VEDETTE__RUNTIME_DIR": f"{here}/run",
+            "VEDETTE__RUNTIME_DIR": f"{here}/deploy/run",
         },
     )
 

@@ -1,0 +1,1 @@
+"""The service that follows faces and writes their lives down."""

@@ -1,0 +1,186 @@
+"""The live tracks as one table: births, deaths, ids, snapshots and checkpoints; what both modes share.
+
+A row of the table is one quantity of all tracks, a column is one track, oldest first. The first rows are the Kalman
+filter's, then the counters below, then what a mode adds of its own.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.track import kalman
+from services.track.boxes import usable
+from services.track.tracks import Tracks
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+ID, SCORE, DETECTION, HITS, STREAK, AGE, IDLE = range(kalman.ROWS, kalman.ROWS + 7)
+COUNTERS_END: Final = kalman.ROWS + 7
+
+
+class Population(ABC):
+    """Live tracks and the steps that every mode takes with them.
+
+    Attributes:
+        ignored: Number of detections so far that were no usable box.
+    """
+
+    rows: int = COUNTERS_END
+
+    def __init__(self) -> None:
+        self.ignored = 0
+        self._frames = 0
+        self._last_id = 0
+        self._table: Array = np.empty((self.rows, 0))
+
+    def update(self, detections: Array, dt: float = 1.0) -> Array:
+        """Take one frame's detections and give the tracks to show.
+
+        Args:
+            detections: Shape (N, 5): box xyxy in pixels, score; N may be 0. Rows that are not finite or have no area
+                are counted in `ignored` and left out.
+            dt: Time since the last update in nominal frames.
+
+        Returns:
+            Shape (M, 5): box xyxy in pixels, track id.
+        """
+        self._advance(detections[:, :4], detections[:, 4], dt)
+        shown = self._shown().nonzero()[0]
+        table = self._table[:, shown]
+        out = np.empty((len(shown), 5))
+        out[:, :4] = self._corners(table).T
+        out[:, 4] = table[ID]
+        return out
+
+    def step(self, boxes: Array, scores: Array, dt: float = 1.0) -> Tracks:
+        """Take one frame's detections and give every live track.
+
+        Args:
+            boxes: Shape (N, 4), xyxy in pixels; N may be 0. Rows that are not finite or have no area are counted in
+                `ignored` and left out.
+            scores: Shape (N,).
+            dt: Time since the last update in nominal frames.
+        """
+        self._advance(boxes, scores, dt)
+        return self.tracks
+
+    @property
+    def tracks(self) -> Tracks:
+        """Every live track after the last step."""
+        return self._snapshot(self._table)
+
+    def predict(self, dt: float) -> Tracks:
+        """The tracks as they would be `dt` nominal frames from now, without a detection; nothing is changed."""
+        ahead = self._table.copy()
+        self._move(ahead, dt)
+        return self._snapshot(ahead)
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on after a restart, as plain lists and numbers."""
+        return {"frames": self._frames, "last_id": self._last_id, "ignored": self.ignored, "table": self._table.tolist()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state()` of the same mode gave.
+
+        Raises:
+            ValueError: `state` is of another mode or version.
+        """
+        table = np.array(state["table"], dtype=np.float64)
+        if table.ndim != 2 or len(table) != self.rows:
+            raise ValueError(f"checkpoint has {len(table)} rows, this tracker has {self.rows}")
+        self._frames, self._last_id, self.ignored = state["frames"], state["last_id"], state["ignored"]
+        self._table = table
+
+    @abstractmethod
+    def _move(self, table: Array, dt: float) -> None:
+        """Predict in place, `dt` nominal frames on."""
+
+    @abstractmethod
+    def _associate(self, xyxy: Array, scores: Array, dt: float) -> Index:
+        """Match and correct; return the detections (columns of `xyxy`) that start a track."""
+
+    @abstractmethod
+    def _newborn(self, born: Array, xyxy: Array) -> None:
+        """Fill the filter's rows of new tracks from their boxes."""
+
+    @abstractmethod
+    def _corners(self, table: Array) -> Array:
+        """Boxes xyxy, shape (4, n)."""
+
+    @abstractmethod
+    def _alive(self) -> Mask:
+        """Which tracks live on."""
+
+    @abstractmethod
+    def _shown(self) -> Mask:
+        """Which tracks a viewer is shown."""
+
+    @abstractmethod
+    def _states(self, shown: Mask) -> NDArray[np.uint8]:
+        """TENTATIVE, CONFIRMED or LOST for each track."""
+
+    def _advance(self, boxes: Array, scores: Array, dt: float) -> None:
+        index = usable(boxes, scores)
+        if index is not None:
+            self.ignored += len(boxes) - len(index)
+            boxes, scores = boxes[index], scores[index]
+        xyxy = boxes.T.copy()
+        self._frames += 1
+        if self._table.shape[1]:
+            self._table[STREAK] *= self._table[IDLE] == 0.0
+            self._move(self._table, dt)
+        new = self._associate(xyxy, scores, dt)
+        if new.size:
+            self._begin(xyxy, scores, new)
+        alive = self._alive()
+        if not alive.all():
+            self._table = self._table[:, alive]
+        if index is not None:
+            matched = self._table[DETECTION] >= 0.0
+            self._table[DETECTION][matched] = index[self._table[DETECTION][matched].astype(np.int64)]
+
+    def _seen(self, t: Index, d: Index, scores: Array) -> Array:
+        """Count detection `d` for track `t`; return 1 for the tracks that have one and 0 for the others."""
+        table = self._table
+        weight = np.zeros(table.shape[1])
+        weight[t] = 1.0
+        table[HITS : STREAK + 1] += weight
+        table[IDLE][t] = 0.0
+        table[SCORE][t] = scores[d]
+        table[DETECTION][t] = d
+        return weight
+
+    def _begin(self, xyxy: Array, scores: Array, new: Index) -> None:
+        """Start a track for each detection in `new`, in an order that does not depend on theirs."""
+        if len(new) > 1:
+            new = new[np.lexsort(xyxy[:, new])]
+        born = np.zeros((self.rows, len(new)))
+        born[ID] = np.arange(self._last_id + 1, self._last_id + 1 + len(new))
+        born[SCORE] = scores[new]
+        born[DETECTION] = new
+        born[HITS] = 1.0
+        self._newborn(born, xyxy[:, new])
+        self._last_id += len(new)
+        self._table = np.concatenate((self._table, born), axis=1)
+
+    def _snapshot(self, table: Array) -> Tracks:
+        boxes = self._corners(table)
+        ahead = table.copy()
+        self._move(ahead, 1.0)
+        shown = self._shown()
+        return Tracks(
+            ids=table[ID].astype(np.int64),
+            boxes=np.ascontiguousarray(boxes.T),
+            scores=table[SCORE].copy(),
+            states=self._states(shown),
+            hits=table[HITS].astype(np.int32),
+            ages_frames=table[AGE].copy(),
+            time_since_update=table[IDLE].copy(),
+            velocities=np.ascontiguousarray((self._corners(ahead) - boxes).T),
+            detection_index=table[DETECTION].astype(np.int32),
+            shown=shown,
+        )

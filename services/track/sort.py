@@ -1,0 +1,97 @@
+"""Mode `sort`: SORT as published, for many boxes at once.
+
+Source:
+    Bewley et al., "Simple Online and Realtime Tracking", ICIP 2016, arXiv:1602.00763.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.track import kalman
+from services.track.association import match
+from services.track.boxes import from_cxcysr, overlaps, to_cxcysr
+from services.track.population import AGE, DETECTION, IDLE, STREAK, Array, Index, Mask, Population
+from services.track.tracks import CONFIRMED, LOST, TENTATIVE
+
+NOISE_MEASURED: Final = np.array([[1.0], [1.0], [10.0], [10.0]])  # centre x, centre y, area, aspect ratio
+NOISE_X: Final = 1.0
+NOISE_V: Final = np.array([[0.01], [0.01], [0.0001], [0.0]])  # the aspect ratio has no velocity
+START_X: Final = 10.0
+START_V: Final = np.array([[1e4], [1e4], [1e4], [0.0]])
+
+
+class Sort(Population):
+    """SORT: constant-velocity Kalman filter, IoU, Hungarian assignment."""
+
+    def __init__(self, max_age: float = 1, min_hits: int = 3, iou_threshold: float = 0.3) -> None:
+        """Settings as in the paper.
+
+        Args:
+            max_age: How long a track lives without a detection, in nominal frames.
+            min_hits: Detections in a row before a track is shown; the first `min_hits` frames show everything.
+            iou_threshold: Least IoU of a predicted box and a detection that belong together.
+        """
+        super().__init__()
+        self.max_age = max_age
+        self.min_hits = min_hits
+        self.iou_threshold = iou_threshold
+
+    def _move(self, table: Array, dt: float) -> None:
+        shrinking = table[2] + table[6] * dt <= 0.0  # the area must stay positive
+        if shrinking.any():
+            table[6][shrinking] = 0.0
+        kalman.predict(table, dt, NOISE_X, NOISE_V)
+        table[AGE : IDLE + 1] += dt
+        table[DETECTION] = -1.0
+
+    def _associate(self, xyxy: Array, scores: Array, dt: float) -> Index:  # noqa: ARG002 - SORT knows no time
+        n, m = self._table.shape[1], xyxy.shape[1]
+        if not n or not m:
+            return np.arange(m)
+        t, d, iou = overlaps(from_cxcysr(self._table), xyxy)
+        t, d = _assign(t, d, iou, (n, m), self.iou_threshold)
+        weight = self._seen(t, d, scores)
+        measured = np.zeros((4, n))
+        measured[:, t] = to_cxcysr(xyxy)[:, d]
+        kalman.correct(self._table, measured, NOISE_MEASURED, weight)
+        if len(d) == m:
+            return d[:0]
+        left = np.ones(m, np.bool_)
+        left[d] = False
+        return left.nonzero()[0]
+
+    def _newborn(self, born: Array, xyxy: Array) -> None:
+        born[kalman.X] = to_cxcysr(xyxy)
+        born[kalman.PXX] = START_X
+        born[kalman.PVV] = START_V
+
+    def _corners(self, table: Array) -> Array:
+        return from_cxcysr(table)
+
+    def _alive(self) -> Mask:
+        return np.asarray(self._table[IDLE] <= self.max_age)
+
+    def _shown(self) -> Mask:
+        fresh = self._table[IDLE] == 0.0
+        if self._frames <= self.min_hits:
+            return fresh
+        return np.asarray(fresh & (self._table[STREAK] >= self.min_hits))
+
+    def _states(self, shown: Mask) -> NDArray[np.uint8]:
+        states = np.where(self._table[IDLE] > 0.0, LOST, np.where(shown, CONFIRMED, TENTATIVE))
+        return states.astype(np.uint8)
+
+
+def _assign(t: Index, d: Index, iou: Array, shape: tuple[int, int], threshold: float) -> tuple[Index, Index]:
+    """The assignment of the paper: largest sum of IoU, then pairs below the threshold are dropped."""
+    strong = iou > threshold
+    strong_t, strong_d = t[strong], d[strong]
+    if not len(strong_t):
+        return strong_t, strong_d
+    if np.bincount(strong_t).max() > 1 or np.bincount(strong_d).max() > 1:
+        t, d, iou = match(t, d, iou, shape)
+        good = iou >= threshold
+        return t[good], d[good]
+    return strong_t, strong_d

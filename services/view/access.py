@@ -1,0 +1,137 @@
+"""Who may look: the password, sessions, and a brake on guessing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import os
+import secrets
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+from common.errors import ConfigError
+from common.settings import ViewSettings
+
+SESSION_S = 30 * 86400
+FREE_TRIES = 5
+LONGEST_WAIT_S = 300.0
+REMEMBERED_PEERS = 1024
+KEY_FILE = "view.key"
+
+
+class Access:
+    """Checks passwords and sessions. A session outlives a restart of the process, but not a new password."""
+
+    def __init__(self, settings: ViewSettings, state_dir: Path) -> None:
+        """Refuse settings that would show the pictures to everybody.
+
+        Raises:
+            ConfigError: The page is to be seen from other machines without a password, or the password is empty.
+        """
+        if settings.password is not None and not settings.password:
+            raise ConfigError("view.password: it is empty; choose one, or leave the key out")
+        if settings.password is None and not is_loopback(settings.host):
+            raise ConfigError(
+                f"view.host={settings.host!r}: seen from other machines, the page needs a password; add the line\n"
+                f'  view: {{host: "{settings.host}", password_file: view-password.txt}}\n'
+                f"or keep view.host: 127.0.0.1"
+            )
+        self._password = settings.password
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._key = b""
+        if self._password is not None:
+            self._key = hashlib.sha256(_secret(state_dir / KEY_FILE) + self._password.encode()).digest()
+
+    @property
+    def open(self) -> bool:
+        """True when no password is asked."""
+        return self._password is None
+
+    def new_session(self) -> str:
+        """A cookie value that says: this one knew the password."""
+        body = f"{int(time.time()) + SESSION_S}.{secrets.token_hex(8)}"
+        return f"{body}.{self._sign(body)}"
+
+    def knows_session(self, cookie: str) -> bool:
+        """True for a cookie value that was given out and is not too old."""
+        body, _, signature = cookie.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign(body).encode()):
+            return False
+        return int(body.partition(".")[0]) > time.time()
+
+    def knows_header(self, authorization: str, peer: str) -> bool:
+        """True for an Authorization header (Basic with any user name, or Bearer) with the password."""
+        kind, _, value = authorization.partition(" ")
+        if kind.lower() == "basic":
+            try:
+                value = base64.b64decode(value, validate=True).decode().partition(":")[2]
+            except (binascii.Error, UnicodeDecodeError):
+                return False
+        elif kind.lower() != "bearer":
+            return False
+        return self.try_password(value, peer)
+
+    def try_password(self, given: str, peer: str) -> bool:
+        """True for the right password, unless this peer has to wait."""
+        if self._password is None or self.wait_s(peer):
+            return False
+        peer = _network(peer)
+        if hmac.compare_digest(given.encode(), self._password.encode()):
+            self._failures.pop(peer, None)
+            return True
+        count = self._failures.pop(peer, (0, 0.0))[0] + 1
+        wait_s = min(2.0 ** (count - FREE_TRIES), LONGEST_WAIT_S) if count >= FREE_TRIES else 0.0
+        self._failures[peer] = (count, time.monotonic() + wait_s)
+        if len(self._failures) > REMEMBERED_PEERS:
+            self._failures.popitem(last=False)
+        return False
+
+    def wait_s(self, peer: str) -> float:
+        """How long this peer has to wait before it may try again, 0 for not at all."""
+        return max(0.0, self._failures.get(_network(peer), (0, 0.0))[1] - time.monotonic())
+
+    def _sign(self, body: str) -> str:
+        return hmac.new(self._key, body.encode(), "sha256").hexdigest()
+
+
+def is_loopback(host: str) -> bool:
+    """True when only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _network(peer: str) -> str:
+    """Whom a guesser can be told by: the address, or for IPv6 its network of 64 bits."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return peer
+    return peer if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def _secret(path: Path) -> bytes:
+    """Random bytes kept in a file of mode 0600, made at the first use."""
+    try:
+        key = path.read_bytes()
+        if len(key) == 32:
+            return key
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    key = secrets.token_bytes(32)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(key)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    return key

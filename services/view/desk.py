@@ -1,0 +1,24 @@
+"""What the web pages may see and do: the scenes of all cameras, and a slot for commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from common.wire import Command
+from services.view.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The loop's side, as the server's thread sees it.
+
+    Attributes:
+        scenes: By camera, in the order of the settings.
+        ask: Sends a command on its way; does not wait.
+        switches_away: True when nobody obeys commands now.
+    """
+
+    scenes: Mapping[str, Scene]
+    ask: Callable[[Command], None]
+    switches_away: Callable[[], bool]

@@ -1,0 +1,142 @@
+"""The process: one loop that hears the bus and draws, beside the web server's thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import time
+from collections.abc import Iterator
+
+from common.bus import Receiver
+from common.controls import load_controls
+from common.errors import DeviceError
+from common.service import Service
+from common.wire import TOPICS, Command
+from services.view.access import Access
+from services.view.desk import Desk
+from services.view.scene import Scene
+from services.view.server import Server
+from services.view.viewers import Channel
+from services.view.web import application
+
+WAIT_MS = 100
+MAX_BACKOFF_S = 10.0
+
+
+def main(service: Service) -> None:
+    """Run until asked to end."""
+    access = Access(service.settings.view, service.state_dir)  # wrong settings end the process here
+    if not service.settings.view.enabled:
+        while not service.stopping:
+            service.bus.wait(WAIT_MS)
+            service.beat("waiting", "view.enabled is false")
+        return
+    with View(service) as view:
+        server = _serve(service, view, access)
+        try:
+            while server is not None and not service.stopping:
+                view.turn()
+                if server.failed:
+                    raise RuntimeError("the web server's thread has ended or hangs")
+                service.beat()
+        finally:
+            view.close()
+            if server is not None:
+                server.close()
+
+
+class View:
+    """What the loop does: hear everything, pass commands on, let each camera make its picture."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        settings, bus = service.settings, service.bus
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        controls = load_controls(settings)
+        self._scenes = {
+            name: Scene(settings, name, controls[name], Channel(self._wake_fd), service.stats)
+            for name in settings.cameras
+        }
+        self._frames = bus.subscriber("frames", settings.cameras)
+        self._states = bus.subscriber("camera", settings.cameras)
+        self._tracks = bus.subscriber("tracks")
+        self._controls = bus.subscriber("control")
+        self._wishes = bus.pusher("commands")
+        self._asked: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._controlled_at = 0.0
+        self.desk = Desk(self._scenes, self._ask, self._silent)
+
+    def turn(self) -> None:
+        """Wait for something to do, at most a tenth of a second, and do it."""
+        self._service.bus.wait(WAIT_MS, *self._worth_waking(), fds=[self._wake_fd])
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake_fd)
+        self._hear()
+        while not self._asked.empty():
+            self._wishes.send(self._asked.get())
+        for scene in self._scenes.values():
+            scene.step()
+        self._service.stats.gauge("viewers", sum(scene.channel.viewers for scene in self._scenes.values()))
+
+    def close(self) -> None:
+        """Send the viewers away and let go of the rings."""
+        for scene in self._scenes.values():
+            scene.close()
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _worth_waking(self) -> Iterator[Receiver]:
+        """Without a viewer nothing is urgent: messages wait for the next look, ten times a second."""
+        watched = [scene for scene in self._scenes.values() if scene.channel.viewers]
+        if watched:
+            yield self._tracks
+            yield self._controls
+        if any(scene.follows_frames for scene in watched):
+            yield self._frames
+
+    def _hear(self) -> None:
+        """Take all messages; switches come first, so that no picture is made against them."""
+        for message in self._controls.drain():
+            self._controlled_at = time.monotonic()
+            for row in message.cameras:
+                if row.camera in self._scenes:
+                    self._scenes[row.camera].on_control(row)
+        for state in self._states.drain():
+            if state.camera in self._scenes:
+                self._scenes[state.camera].on_state(state)
+        for handle in self._frames.drain():
+            if handle.camera in self._scenes:
+                self._scenes[handle.camera].on_frame(handle)
+        for tracks in self._tracks.drain():
+            if tracks.frame.camera in self._scenes:
+                self._scenes[tracks.frame.camera].on_tracks(tracks)
+
+    def _ask(self, command: Command) -> None:
+        self._asked.put(command)
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _silent(self) -> bool:
+        """True when publish, which obeys commands, is not heard."""
+        return time.monotonic() - self._controlled_at > TOPICS["control"].stale_s
+
+
+def _serve(service: Service, view: View, access: Access) -> Server | None:
+    """The running web server; a taken port is tried again, later and later. None when asked to end."""
+    settings = service.settings.view
+    made = application(service, view.desk, access)
+    backoff_s = 0.5
+    while not service.stopping:
+        try:
+            return Server(made, settings.host, settings.port)
+        except DeviceError as error:
+            retry_at = time.monotonic() + backoff_s
+            while time.monotonic() < retry_at and not service.stopping:
+                view.turn()
+                service.beat("waiting", str(error))
+        backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+    return None

@@ -1,0 +1,266 @@
+"""Cameras by Video4Linux2: our structures against the kernel's header, the source against a driver played here."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import io
+import mmap
+import shutil
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import ConfigError, DeviceError
+from common.pixels import PixelFormat
+from common.settings import CameraSettings
+from common.stats import Stats
+from services.capture import v4l2_ioctl as v4l2
+from services.capture.v4l2 import V4l2Source
+
+STRUCTURES = {
+    "v4l2_capability": v4l2.Capability,
+    "v4l2_fmtdesc": v4l2.FormatDescription,
+    "v4l2_format": v4l2.Format,
+    "v4l2_pix_format": v4l2.PixFormat,
+    "v4l2_streamparm": v4l2.StreamParameters,
+    "v4l2_requestbuffers": v4l2.RequestBuffers,
+    "v4l2_buffer": v4l2.Buffer,
+}
+REQUESTS = ("QUERYCAP", "ENUM_FMT", "S_FMT", "REQBUFS", "QUERYBUF", "QBUF", "DQBUF", "STREAMON", "STREAMOFF", "S_PARM")
+OFFSETS = {
+    ("v4l2_buffer", "timestamp"): v4l2.Buffer.timestamp.offset,
+    ("v4l2_buffer", "m"): v4l2.Buffer.m.offset,
+    ("v4l2_buffer", "length"): v4l2.Buffer.length.offset,
+    ("v4l2_format", "fmt"): v4l2.Format.fmt.offset,
+    ("v4l2_capability", "device_caps"): v4l2.Capability.device_caps.offset,
+}
+
+
+@pytest.mark.skipif(
+    shutil.which("gcc") is None or not Path("/usr/include/linux/videodev2.h").exists(), reason="needs gcc and headers"
+)
+def test_structures_and_requests_are_those_of_the_kernel_header(tmp_path: Path) -> None:
+    lines = [f'printf("%zu\\n", sizeof(struct {name}));' for name in STRUCTURES]
+    lines += [f'printf("%zu\\n", offsetof(struct {name}, {field}));' for name, field in OFFSETS]
+    lines += [f'printf("%lu\\n", (unsigned long)VIDIOC_{name});' for name in REQUESTS]
+    source = tmp_path / "sizes.c"
+    source.write_text(
+        "#include <stdio.h>\n#include <stddef.h>\n#include <sys/time.h>\n#include <linux/videodev2.h>\n"
+        f"int main(void) {{ {' '.join(lines)} return 0; }}"
+    )
+    subprocess.run(["gcc", "-o", tmp_path / "sizes", source], check=True)
+    told = [int(line) for line in subprocess.run([tmp_path / "sizes"], check=True, capture_output=True).stdout.split()]
+    ours = [ctypes.sizeof(structure) for structure in STRUCTURES.values()]
+    assert told == ours + list(OFFSETS.values()) + [getattr(v4l2, name) for name in REQUESTS]
+
+
+class Driver:
+    """Plays a driver behind `v4l2_ioctl.ioctl`; its buffers are pages of an ordinary file."""
+
+    def __init__(self, path: Path, modes: dict[str, tuple[int, float]]) -> None:
+        self.modes = modes  # by format: padding of a row in bytes, rate
+        self.size = (64, 48)
+        self.pages = 16 * mmap.PAGESIZE
+        path.write_bytes(bytes(self.pages * 8))
+        self.file = path.open("r+b")
+        self.queued: deque[int] = deque()
+        self.filled: deque[v4l2.Buffer] = deque()
+        self.error: int | None = None
+        self.format = ""
+        self.stopped = False
+
+    def shoot(self, data: bytes, flags: int = v4l2.FLAG_TIMESTAMP_MONOTONIC, seconds: int = 7) -> None:
+        """Fill the next queued buffer."""
+        index = self.queued.popleft()
+        self.file.seek(index * self.pages, io.SEEK_SET)
+        self.file.write(data)
+        self.file.flush()
+        self.filled.append(v4l2.Buffer(index=index, bytesused=len(data), flags=flags, timestamp=(seconds, 500)))
+
+    def __call__(self, _fd: int, request: int, argument: Any) -> None:
+        if self.error is not None:
+            raise OSError(self.error, "driver says no")
+        name = next(name for name in REQUESTS if getattr(v4l2, name) == request)
+        getattr(self, name.lower(), lambda _argument: None)(argument)
+
+    def querycap(self, argument: Any) -> None:
+        argument.capabilities = v4l2.CAP_DEVICE_CAPS | v4l2.CAP_VIDEO_CAPTURE | v4l2.CAP_STREAMING
+        argument.device_caps = v4l2.CAP_VIDEO_CAPTURE | v4l2.CAP_STREAMING
+
+    def enum_fmt(self, argument: Any) -> None:
+        if argument.index >= len(self.modes):
+            raise OSError(errno.EINVAL, "no more")
+        argument.pixelformat = v4l2.fourcc(list(self.modes)[argument.index])
+
+    def s_fmt(self, argument: Any) -> None:
+        pix = argument.fmt.pix
+        self.format = int(pix.pixelformat).to_bytes(4, "little").decode()
+        pix.width, pix.height = self.size
+        row = {"YUYV": 2 * pix.width, "NV12": pix.width}.get(self.format, 0)
+        pix.bytesperline = row + self.modes[self.format][0]
+
+    def s_parm(self, argument: Any) -> None:
+        period = argument.parm.capture.timeperframe
+        period.numerator, period.denominator = 1, int(self.modes[self.format][1])
+
+    def reqbufs(self, argument: Any) -> None:
+        argument.count = 4
+
+    def querybuf(self, argument: Any) -> None:
+        argument.length, argument.m.offset = self.pages, argument.index * self.pages
+
+    def qbuf(self, argument: Any) -> None:
+        self.queued.append(argument.index)
+
+    def streamoff(self, _argument: Any) -> None:
+        self.stopped = True
+
+    def dqbuf(self, argument: Any) -> None:
+        if not self.filled:
+            raise BlockingIOError(errno.EAGAIN, "none")
+        ctypes.memmove(ctypes.byref(argument), ctypes.byref(self.filled.popleft()), ctypes.sizeof(argument))
+
+
+Opened = tuple[V4l2Source, Driver, Stats]
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Opened]]:
+    """Makes a source on a played driver."""
+    drivers: list[Driver] = []
+
+    def make(modes: dict[str, tuple[int, float]], **settings: Any) -> Opened:
+        path, stats = tmp_path / "video0", Stats()
+        drivers.append(Driver(path, modes))
+        monkeypatch.setattr(v4l2, "ioctl", drivers[-1])
+        camera = CameraSettings(source=f"v4l2:{path}", width=64, height=48, **settings)
+        return V4l2Source(str(path), camera, stats, True), drivers[-1], stats
+
+    yield make
+    for driver in drivers:
+        driver.file.close()
+
+
+def planes_of(source: V4l2Source) -> tuple[Any, Any]:
+    geometry = source.open()
+    return geometry, geometry.planes(np.zeros(geometry.frame_bytes, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "padding"), [("YUYV", 48, 0), ("YUYV", 48, 32), ("NV12", 72, 0), ("NV12", 72, 16)]
+)
+def test_raw_frames_come_without_the_padding_of_their_rows(opened: Any, name: str, rows: int, padding: int) -> None:
+    source, driver, _ = opened({name: (padding, 30)})
+    geometry, planes = planes_of(source)
+    row = geometry.width * (2 if name == "YUYV" else 1)
+    picture = np.random.default_rng(1).integers(0, 256, (rows, row), np.uint8)
+    driver.shoot(np.pad(picture, ((0, 0), (0, padding))).tobytes())
+    assert source.wait()
+    stamp = source.read(planes)
+    assert np.array_equal(np.concatenate([plane.ravel() for plane in planes]), picture.ravel())
+    assert stamp is not None and stamp.captured_ns == 7_000_500_000 and stamp.media_ns == 0
+    assert len(driver.queued) == 4
+    source.close()
+
+
+def test_newest_frame_is_taken_and_older_ones_go_back_to_the_driver(opened: Any) -> None:
+    source, driver, stats = opened({"YUYV": (0, 30)})
+    geometry, planes = planes_of(source)
+    for value in (1, 2, 3):
+        driver.shoot(bytes([value]) * geometry.frame_bytes, seconds=value)
+    assert source.wait()
+    assert source.read(planes).captured_ns == 3_000_500_000
+    assert (planes[0] == 3).all() and stats.report()["drops"] == {"late": 2} and len(driver.queued) == 4
+    source.close()
+
+
+def test_frames_with_the_error_flag_or_too_few_bytes_are_counted_and_given_back(opened: Any) -> None:
+    source, driver, stats = opened({"YUYV": (0, 30)})
+    geometry, _ = planes_of(source)
+    driver.shoot(bytes(geometry.frame_bytes), flags=v4l2.FLAG_ERROR)
+    driver.shoot(bytes(geometry.frame_bytes // 2))
+    assert not source.wait()
+    assert stats.report()["drops"] == {"damaged": 2} and len(driver.queued) == 4
+    source.close()
+
+
+def test_motion_jpeg_is_decoded_and_a_damaged_one_passed_over(opened: Any) -> None:
+    source, driver, _ = opened({"MJPG": (0, 30)})
+    geometry, planes = planes_of(source)
+    assert geometry.pixel_format is PixelFormat.I420
+    good = cv2.imencode(".jpg", np.full((48, 64, 3), 128, np.uint8))[1].tobytes()
+    driver.shoot(b"no picture at all")
+    assert source.wait() and source.read(planes) is None
+    driver.shoot(good)
+    assert source.wait() and source.read(planes) is not None
+    assert abs(float(planes[0].mean()) - 126) < 4  # 128 of the full range is 126 of the video range
+    source.close()
+
+
+def test_unplugged_camera_is_a_device_error(opened: Any) -> None:
+    source, driver, _ = opened({"YUYV": (0, 30)})
+    source.open()
+    driver.error = errno.ENODEV
+    with pytest.raises(DeviceError, match="gives no frame"):
+        source.wait()
+    source.close()
+    source.close()
+
+
+def test_jpeg_is_chosen_when_raw_frames_are_too_slow(opened: Any) -> None:
+    source, _, _ = opened({"YUYV": (0, 10), "MJPG": (0, 30)})
+    assert source.open().pixel_format is PixelFormat.I420 and source.nominal_fps == 30
+    source.close()
+
+
+def test_raw_frames_are_chosen_when_they_are_fast_enough(opened: Any) -> None:
+    source, _, _ = opened({"MJPG": (0, 60), "YUYV": (0, 30)})
+    assert source.open().pixel_format is PixelFormat.YUYV
+    source.close()
+
+
+def test_format_that_is_not_offered_names_those_that_are(opened: Any) -> None:
+    source, _, _ = opened({"YUYV": (0, 30)}, pixel_format="nv12")
+    with pytest.raises(DeviceError, match="offers YUYV"):
+        source.open()
+    source.close()
+
+
+def test_missing_and_foreign_devices_are_device_errors(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    for path, words in ((tmp_path / "none", "No such file"), (plain, "no camera")):
+        source = V4l2Source(str(path), CameraSettings(source=f"v4l2:{path}"), Stats(), True)
+        with pytest.raises(DeviceError, match=words):
+            source.open()
+        source.close()
+    with pytest.raises(ConfigError, match="absolute path"):
+        V4l2Source("video0", CameraSettings(source="v4l2:video0"), Stats(), True)
+
+
+def test_stamp_of_another_clock_is_replaced_by_now(opened: Any) -> None:
+    source, driver, _ = opened({"YUYV": (0, 30)})
+    geometry, planes = planes_of(source)
+    before = time.monotonic_ns()
+    driver.shoot(bytes(geometry.frame_bytes), flags=0)
+    assert source.wait() and before <= source.read(planes).captured_ns <= time.monotonic_ns()
+    source.close()
+
+
+def test_closing_stops_the_stream_and_holds_no_descriptor_of_the_camera(opened: Any, tmp_path: Path) -> None:
+    source, driver, _ = opened({"YUYV": (0, 30)})
+    geometry, planes = planes_of(source)
+    driver.shoot(bytes(geometry.frame_bytes))
+    assert source.wait() and source.read(planes) is not None
+    source.close()
+    driver.file.close()
+    assert driver.stopped
+    assert not [fd for fd in Path("/proc/self/fd").iterdir() if fd.resolve() == tmp_path / "video0"]

@@ -1,0 +1,173 @@
+"""A node's start, its end, and the lock between two of them: real supervisord, real services."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.config import child_environment
+from common.errors import ConfigError, DeviceError, RingError
+from common.settings import Settings
+from common.shm import segments
+from common.stats import read_stats
+from common.supervisor import Supervisor, read_watchdog
+from tools.supervisor.node import node, running, running_members, scale, start_in_background, stop
+from tools.supervisor.status import node_status
+
+DEADLINE_S = 60
+PROCESS_KEYS = {"name", "pid", "state", "restarts", "cpu_percent", "pss_mb"}
+CAMERA_KEYS = {"name", "status", "fps", "faces"}
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + DEADLINE_S
+    while not (value := condition()):
+        assert time.monotonic() < end, "deadline passed"
+        time.sleep(0.05)  # the pace of looking
+    return value
+
+
+def states(settings: Settings) -> dict[str, str]:
+    return {row.program: row.state for row in Supervisor(settings.runtime_dir).programs()}
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def small(make_settings: Callable[..., Settings]) -> Iterator[Settings]:
+    """A node that needs no model, broker or clip to be supervised."""
+    settings = make_settings(view={"enabled": False}, mqtt={"port": 1}, infer={"max_workers": 2})
+    yield settings
+    stop(settings)
+
+
+def test_a_second_start_names_the_process_that_runs(small: Settings, node_dir: Path) -> None:
+    with node(small, node_dir), pytest.raises(RingError, match=rf"runs already, held by process {running(small)} "):
+        start_in_background(small, node_dir)
+
+
+def test_status_has_the_promised_fields_up_and_down(small: Settings, node_dir: Path) -> None:
+    down = node_status(small)
+    with node(small, node_dir):
+        until(lambda: states(small).get("track") == "RUNNING")
+        up = node_status(small)
+    for status, state in ((down, "down"), (up, "up")):
+        assert status["state"] == state
+        assert {row["name"] for row in status["processes"]} == set(running_members(small))
+        assert all(row.keys() >= PROCESS_KEYS for row in status["processes"])
+        assert [camera["name"] for camera in status["cameras"]] == ["door"]
+        assert all(camera.keys() >= CAMERA_KEYS for camera in status["cameras"])
+    assert {row["state"] for row in down["processes"]} == {"STOPPED"}
+    assert all(row["pss_mb"] > 1 for row in up["processes"] if row["name"] == "track")
+
+
+def test_nothing_is_left_after_the_end(small: Settings, node_dir: Path) -> None:
+    with node(small, node_dir):
+        until(lambda: segments(small.runtime_dir))
+        pids = [row.pid for row in Supervisor(small.runtime_dir).programs() if row.pid]
+    assert not any(lives(pid) for pid in pids)
+    assert segments(small.runtime_dir) == []
+    assert not stop(small), "a second end finds nothing"
+
+
+def test_stop_cleans_up_after_a_killed_supervisor(small: Settings, node_dir: Path) -> None:
+    child = start_in_background(small, node_dir)
+    until(lambda: segments(small.runtime_dir))
+    pids = [row.pid for row in Supervisor(small.runtime_dir).programs() if row.pid]
+    child.kill()
+    child.wait()
+    stop(small)
+    assert not any(lives(pid) for pid in pids)
+    assert segments(small.runtime_dir) == []
+
+
+def test_a_stopped_supervisor_is_ended_too(small: Settings, node_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.supervisor.node.END_S", 1.0)
+    child = start_in_background(small, node_dir)
+    child.send_signal(signal.SIGSTOP)
+    reaper = subprocess.Popen(
+        [sys.executable, "-c", f"import os; os.waitid; print({child.pid})"], stdout=subprocess.DEVNULL
+    )
+    reaper.wait()
+    stop(small)
+    assert child.wait(DEADLINE_S) == -signal.SIGKILL
+    assert segments(small.runtime_dir) == []
+
+
+def test_a_tethered_node_ends_with_who_started_it(small: Settings, node_dir: Path) -> None:
+    script = (
+        "import sys, time\nfrom pathlib import Path\nfrom common.config import for_service\n"
+        "from tools.supervisor.node import start_in_background\n"
+        "child = start_in_background(for_service(), Path(sys.argv[1]), tethered=True)\n"
+        "print(child.pid, flush=True)\ntime.sleep(600)\n"
+    )
+    from common.config import write_resolved
+
+    name, path = write_resolved(small)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", script, str(node_dir)],
+        env=child_environment(**{name: str(path)}),
+        cwd=Path(__file__).parents[3],
+        stdout=subprocess.PIPE,
+    )
+    assert starter.stdout is not None
+    pid = int(starter.stdout.readline())
+    starter.kill()
+    starter.communicate()
+    until(lambda: not lives(pid))
+
+
+def test_more_workers_than_the_rings_have_slots_for_are_refused(small: Settings, node_dir: Path) -> None:
+    with node(small, node_dir):
+        with pytest.raises(ConfigError, match=r"1 to 2 \(infer.max_workers"):
+            scale(small, 3)
+        assert "infer-2" not in states(small)
+
+
+def test_scaling_a_node_that_is_down_says_so(small: Settings) -> None:
+    with pytest.raises(DeviceError, match="is not up"):
+        scale(small, 2)
+
+
+def test_scaling_restarts_nobody(small: Settings, node_dir: Path) -> None:
+    with node(small, node_dir):
+        supervisor = Supervisor(small.runtime_dir)
+        until(lambda: set(states(small).values()) == {"RUNNING"})
+        before = {row.program: row.pid for row in supervisor.programs()}
+        assert scale(small, 2) == ["+infer-1"]
+        until(lambda: states(small).get("infer-1") == "RUNNING")
+        assert scale(small, 1) == ["-infer-1"]
+        assert {row.program: row.pid for row in supervisor.programs()} == before
+
+
+def test_a_process_without_heartbeats_is_killed_and_the_reason_kept(small: Settings, node_dir: Path) -> None:
+    with node(small, node_dir):
+        pid = until(lambda: read_stats(small.runtime_dir).get("track", {}).get("pid"))
+        os.kill(pid, signal.SIGSTOP)
+        note = until(lambda: read_watchdog(small.runtime_dir).get("track"))
+        assert "no heartbeat" in note["reason"]
+        until(lambda: read_stats(small.runtime_dir).get("track", {}).get("pid") not in {None, pid})
+        until(lambda: read_watchdog(small.runtime_dir)["track"]["restarts"] == 1)
+
+
+def test_wrong_settings_stay_down_and_say_why(small: Settings, node_dir: Path) -> None:
+    with node(small, node_dir):
+        until(lambda: states(small).get("track") == "RUNNING")
+        pid = until(lambda: read_stats(small.runtime_dir).get("track", {}).get("pid"))
+        (Path(small.runtime_dir) / "settings.json").write_text("{")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: states(small)["track"] in {"FATAL", "EXITED"})
+        assert "wrong settings" in until(lambda: read_watchdog(small.runtime_dir).get("track", {}).get("reason"))

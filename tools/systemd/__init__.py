@@ -1,0 +1,1 @@
+"""Makes the node start with the machine."""
