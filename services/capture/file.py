@@ -19,6 +19,7 @@ from services.capture.source import EndOfStream, GeometryChanged, Stamp
 from services.capture.video import copy_picture, decoder, picture_geometry
 
 DEFAULT_FPS = 25.0  # of files that tell none
+MOST_DAMAGE = 1000  # unreadable places in one file, after which it counts as ended
 
 
 class FileSource:
@@ -107,17 +108,25 @@ class FileSource:
         """All pictures from here; damaged packets are counted and passed over."""
         if self._container is None:
             return
-        packets = self._container.demux(self._container.streams.video[0])
-        while True:
+        for _ in range(MOST_DAMAGE):
             try:
-                packet = next(packets, None)
-                if packet is None:
-                    return
-                yield from packet.decode()
+                for packet in self._container.demux(self._container.streams.video[0]):
+                    yield from self._decoded(packet)
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
                 self._stats.drop("damaged")
+                continue  # an error ends a demuxer's iteration, not the file
+            return
+
+    def _decoded(self, packet: "av.Packet[av.VideoStream]") -> list[av.VideoFrame]:
+        try:
+            return [picture for picture in packet.decode() if isinstance(picture, av.VideoFrame)]
+        except av.error.EOFError:
+            raise
+        except av.error.FFmpegError:
+            self._stats.drop("damaged")
+            return []
 
     def _media_ns(self) -> int:
         """Position of the next picture: by its own stamp, by its number where it has none or `fps` is set."""

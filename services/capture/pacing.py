@@ -16,6 +16,7 @@ class Pacer:
     def __init__(self, stats: Stats, *, paced: bool) -> None:
         self._stats, self._paced = stats, paced
         self._offset_ns: int | None = None
+        self._behind_ns: int | None = None  # how late the frame was that was skipped last
 
     def restart(self) -> None:
         """The position begins again: the next frame is due at once."""
@@ -33,9 +34,13 @@ class Pacer:
         if self._offset_ns is None or now - self._offset_ns - media_ns > LOST_NS:
             self._offset_ns = now - media_ns
         wait_ns = self._offset_ns + media_ns - now
-        if wait_ns < -period_ns:
+        if wait_ns < -period_ns and (self._behind_ns is None or -wait_ns < self._behind_ns):
+            self._behind_ns = -wait_ns
             self._stats.drop("late")
             return -1
+        if wait_ns < -period_ns:  # skipping did not help: decoding is what is slow, so the clock gives in
+            self._offset_ns, wait_ns = now - media_ns, 0
+        self._behind_ns = None
         if wait_ns > 0:
             time.sleep(min(wait_ns, SLICE_NS) / 1e9)
         return 1 if wait_ns > SLICE_NS else 0

@@ -43,7 +43,7 @@ class StreamSource:
         try:
             container = av.open(self._url, options=options, timeout=(OPEN_S, READ_S))
         except (OSError, av.error.FFmpegError) as error:
-            raise DeviceError(f"{self._shown()}: {error.strerror or error}") from error
+            raise DeviceError(f"{self._shown()}: {self._words(error)}") from None
         if not container.streams.video:
             container.close()
             raise DeviceError(f"{self._shown()}: no video in it")
@@ -57,7 +57,7 @@ class StreamSource:
         newest = self._first()
         if newest is None:
             self._closed = True
-            raise DeviceError(f"{self._shown()}: no picture within {OPEN_S:g} s ({self._failure or 'silent'})")
+            raise DeviceError(f"{self._shown()}: no picture within {OPEN_S:g} s ({self._words(self._failure)})")
         picture = newest[0]
         self._geometry = picture_geometry(picture.width, picture.height, picture.format.name)
         self._first_ns = time.monotonic_ns()
@@ -75,7 +75,7 @@ class StreamSource:
             if self._taken is None:
                 if isinstance(self._failure, av.error.EOFError):
                     raise EndOfStream(f"{self._shown()}: the stream ended")
-                raise DeviceError(f"{self._shown()}: {self._failure}")
+                raise DeviceError(f"{self._shown()}: {self._words(self._failure)}")
         picture, arrived_ns = self._taken
         if (picture.width & ~1, picture.height & ~1) != (self._geometry.width, self._geometry.height):
             raise GeometryChanged(f"{self._shown()}: {picture.width}x{picture.height} from here on")
@@ -128,6 +128,12 @@ class StreamSource:
                 self._stats.drop("late")
             self._newest = (picture, time.monotonic_ns())
             self._changed.notify()
+
+    def _words(self, error: Exception | None) -> str:
+        """An error without the address, which may hold a password."""
+        if error is None:
+            return "silent"
+        return (getattr(error, "strerror", None) or str(error)).replace(self._url, self._shown())
 
     def _shown(self) -> str:
         """The address without its user and password."""

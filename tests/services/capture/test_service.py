@@ -204,3 +204,35 @@ def test_malformed_sources_end_with_2_and_say_what_is_allowed(
     _, errors = child.communicate(timeout=30)
     assert child.returncode == 2
     assert b"source" in errors
+
+
+def test_a_damaged_clip_plays_what_can_be_read(
+    make_settings: Callable[..., Settings], node_dir: Path, launch: Any, clip: Path
+) -> None:
+    data = bytearray(clip.read_bytes())
+    for start in range(2000, len(data) - 4000, 900):
+        data[start : start + 200] = bytes(200)
+    broken = node_dir / "broken.mp4"
+    broken.write_bytes(data)
+    settings = make_settings(cameras={"door": {"source": f"file:{broken}", "fps": 60}})
+    with Bus(settings.runtime_dir) as bus:
+        frames = bus.subscriber("frames", ["door"])
+        child = launch(settings)
+        heard = messages(bus, frames)
+        assert [next(heard) is not None for _ in range(40)]
+        assert child.poll() is None
+
+
+def test_a_password_in_an_address_is_never_told(make_settings: Callable[..., Settings], launch: Any) -> None:
+    source = "rtsp://user:hunter2@127.0.0.1:9/live"
+    settings = make_settings(cameras={"door": {"source": source}})
+    with Bus(settings.runtime_dir) as bus:
+        camera = bus.subscriber("camera", ["door"])
+        child = launch(settings)
+        state = states(bus, camera, "offline")
+        while "127.0.0.1" not in state.reason:
+            state = states(bus, camera, "offline")
+        assert "hunter2" not in state.reason
+        child.send_signal(signal.SIGTERM)
+        _, errors = child.communicate(timeout=30)
+        assert b"hunter2" not in errors
