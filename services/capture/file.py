@@ -119,7 +119,7 @@ class FileSource:
                 continue  # an error ends a demuxer's iteration, not the file
             return
 
-    def _decoded(self, packet: "av.Packet[av.VideoStream]") -> list[av.VideoFrame]:
+    def _decoded(self, packet: av.Packet[av.VideoStream]) -> list[av.VideoFrame]:
         try:
             return [picture for picture in packet.decode() if isinstance(picture, av.VideoFrame)]
         except av.error.EOFError:

@@ -89,8 +89,9 @@ class Snapshots:
             return
         if not privacy:
             self._jobs.put(_Privacy(camera, False))
-        if self._settings.publish.snapshots:
-            self._retained.put(self._topics.camera(camera, "snapshot"), self._store.latest(camera))
+        picture = self._store.latest(camera) if self._settings.publish.snapshots else b""
+        if picture:
+            self._retained.put(self._topics.camera(camera, "snapshot"), picture)
 
     def set_privacy(self, camera: str, covered: bool) -> None:
         """Privacy was switched: pictures of before are removed when it is on now."""

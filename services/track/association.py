@@ -36,6 +36,8 @@ def match(rows: Index, cols: Index, weights: Array, shape: tuple[int, int]) -> t
     used_row[rows[sure]] = True
     used_col[cols[sure]] = True
     rest = ~(used_row[rows] | used_col[cols])
+    if not rest.any():
+        return rows[sure], cols[sure], weights[sure]
     r, c, w = _solve(rows[rest], cols[rest], weights[rest])
     return (
         np.concatenate((rows[sure], r)),
@@ -46,14 +48,12 @@ def match(rows: Index, cols: Index, weights: Array, shape: tuple[int, int]) -> t
 
 def _solve(rows: Index, cols: Index, weights: Array) -> tuple[Index, Index, Array]:
     """The same for pairs that do depend on each other, by the dense solver on the rows and columns they touch."""
-    if not len(rows):
-        return rows, cols, weights
-    row_of, i = np.unique(rows, return_inverse=True)
-    col_of, j = np.unique(cols, return_inverse=True)
+    row_of, col_of = np.bincount(rows).nonzero()[0], np.bincount(cols).nonzero()[0]
+    i, j = row_of.searchsorted(rows), col_of.searchsorted(cols)
     dense = np.zeros((len(row_of), len(col_of)))
     dense[i, j] = weights
     _, chosen, _ = lap.lapjv(-dense, extend_cost=True)
-    r = np.flatnonzero(chosen >= 0)
+    r = (chosen >= 0).nonzero()[0]
     c = chosen[r]
     w = dense[r, c]
     real = w > 0.0

@@ -13,19 +13,20 @@ MIN_SIDE_PX: Final = 1e-3  # thinner boxes have aspect ratios that swamp the fil
 LIKE_AREA: Final = 0.8  # natural logarithm of the ratio of two areas that may be one face
 
 
-def usable(boxes: Array, scores: Array) -> Index | None:
-    """Rows that hold a finite box with an area and a finite score; None stands for all of them.
+def usable(detections: Array) -> Index | None:
+    """Columns that hold a finite box with an area and a finite score; None stands for all of them.
 
     Args:
-        boxes: Boxes, shape (N, 4), xyxy in pixels.
-        scores: Scores, shape (N,).
+        detections: Shape (5, n): box xyxy in pixels, score.
     """
-    near = np.abs(boxes) < LIMIT  # NaN compares false
-    if near.all() and np.isfinite(scores).all() and (not len(boxes) or np.min(boxes[:, 2:] - boxes[:, :2]) > MIN_SIDE_PX):
+    if not detections.shape[1]:
         return None
-    tame = np.where(near, boxes, 0.0)
-    good = near.all(axis=1) & np.isfinite(scores) & ((tame[:, 2:] - tame[:, :2]) > MIN_SIDE_PX).all(axis=1)
-    return np.flatnonzero(good)
+    side = detections[2:4] - detections[:2] if np.maximum.reduce(np.abs(detections), None) < LIMIT else None
+    if side is not None and np.minimum.reduce(side, None) > MIN_SIDE_PX:
+        return None
+    near = np.abs(detections) < LIMIT  # NaN compares false
+    tame = np.where(near, detections, 0.0)
+    return np.flatnonzero(near.all(axis=0) & (tame[2:4] - tame[:2] > MIN_SIDE_PX).all(axis=0))
 
 
 def to_cxcysr(xyxy: Array) -> Array:
@@ -50,14 +51,16 @@ def from_cxcysr(cxcysr: Array) -> Array:
     return out
 
 
-def overlaps(a: Array, b: Array) -> tuple[Index, Index, Array]:
+def overlaps(a: Array, area_a: Array, b: Array, area_b: Array) -> tuple[Index, Index, Array]:
     """Pairs of boxes that overlap, and their intersection over union.
 
     Only pairs that overlap are computed: of 200 x 200 boxes on a frame that is about one in a hundred.
 
     Args:
         a: Boxes, shape (4, n), xyxy in pixels.
+        area_a: Their areas, shape (n,).
         b: Boxes, shape (4, m), same convention.
+        area_b: Their areas, shape (m,).
 
     Returns:
         Columns of `a`, columns of `b`, and IoU in (0, 1], each of shape (pairs,), ordered by column of `a`.
@@ -65,13 +68,12 @@ def overlaps(a: Array, b: Array) -> tuple[Index, Index, Array]:
     Source:
         Everingham et al., "The PASCAL VOC Challenge", IJCV 2010, eq. 4.
     """
-    touch = (a[:2, :, None] < b[2:, None, :]) & (b[:2, None, :] < a[2:, :, None])
-    i, j = np.divmod((touch[0] & touch[1]).ravel().nonzero()[0], max(b.shape[1], 1))
-    p, q = a[:, i], b[:, j]
+    touch = (a[:2, :, None] < b[2:, None]) & (b[:2, None] < a[2:, :, None])
+    i, j = (touch[0] & touch[1]).nonzero()
+    p, q = a.take(i, 1), b.take(j, 1)
     side = np.minimum(p[2:], q[2:]) - np.maximum(p[:2], q[:2])
     inter = side[0] * side[1]
-    p, q = p[2:] - p[:2], q[2:] - q[:2]
-    return i, j, inter / (p[0] * p[1] + q[0] * q[1] - inter)
+    return i, j, inter / (area_a.take(i) + area_b.take(j) - inter)
 
 
 def to_cxcywh(xyxy: Array) -> Array:

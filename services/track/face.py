@@ -21,9 +21,9 @@ from services.track.egomotion import shift
 from services.track.population import (
     AGE,
     COUNTERS_END,
-    DETECTION,
     HITS,
     IDLE,
+    NONE,
     SCORE,
     Array,
     Index,
@@ -108,16 +108,21 @@ class FaceTracker(Population):
         variance = np.square(np.concatenate((sides, sides)))
         if DAMP < 1.0:
             table[kalman.V] *= np.where(table[IDLE] > 0, DAMP**dt, 1.0)
-        kalman.predict(table, dt, variance * NOISE_X**2, variance * np.square([[NOISE_V], [NOISE_V], [NOISE_SIDE_V], [NOISE_SIDE_V]]))
+        noise = np.zeros((kalman.ROWS, table.shape[1]))
+        noise[kalman.PXX] = variance * (NOISE_X**2 * dt)
+        noise[kalman.PVV] = variance * np.square([[NOISE_V], [NOISE_V], [NOISE_SIDE_V], [NOISE_SIDE_V]]) * dt
+        kalman.predict(table, kalman.transition(dt), noise)
         np.maximum(table[2:4], 0.5 * sides, out=table[2:4])
         table[AGE : IDLE + 1] += dt
-        table[DETECTION] = -1.0
 
-    def _associate(self, xyxy: Array, scores: Array, dt: float) -> Index:  # noqa: ARG002
+    def _associate(self, xyxy: Array, scores: Array) -> Index:
         boxes = to_cxcywh(xyxy)
         sure = (scores >= self.start_score).nonzero()[0]
         tracks = np.arange(self._table.shape[1])
-        if not len(tracks) or not len(scores):
+        if not len(tracks):
+            return sure
+        if not len(scores):
+            self._count(NONE, NONE, scores)
             return sure
         if self.camera:
             self._follow_camera(boxes[:, sure])
@@ -130,7 +135,8 @@ class FaceTracker(Population):
         self._correct(np.concatenate((t1, t2, t3)), np.concatenate((d1, d2, d3)), boxes, scores)
         rest = _without(rest, d2)
         if BLOCK < 1.0 and len(rest):
-            i, j, iou = overlaps(self._corners(self._table[:, np.concatenate((t1, t2))]), xyxy[:, rest])
+            p, q = self._table[:4, np.concatenate((t1, t2))], xyxy[:, rest]
+            i, j, iou = overlaps(from_cxcywh(p), p[2] * p[3], q, (q[2] - q[0]) * (q[3] - q[1]))
             rest = _without(rest, rest[j[iou > BLOCK]])
         return rest
 
@@ -143,7 +149,8 @@ class FaceTracker(Population):
             table[LAST] += move[:, None]
 
     def _by_overlap(self, tracks: Index, detections: Index, xyxy: Array) -> tuple[Index, Index]:
-        i, j, iou = overlaps(self._corners(self._table[:, tracks]), xyxy[:, detections])
+        p, q = self._table[:4, tracks], xyxy[:, detections]
+        i, j, iou = overlaps(from_cxcywh(p), p[2] * p[3], q, (q[2] - q[0]) * (q[3] - q[1]))
         good = iou >= self.iou_threshold
         i, j, iou = i[good], j[good], iou[good]
         idle = self._table[IDLE, tracks]
@@ -163,11 +170,10 @@ class FaceTracker(Population):
 
     def _correct(self, t: Index, d: Index, boxes: Array, scores: Array) -> None:
         table = self._table
-        weight = self._seen(t, d, scores)
+        seen, weight = self._count(t, d, scores)
         table[SCORE_SUM][t] += scores[d]
         table[LAST, t] = boxes[:2, d]
-        measured = table[:4].copy()
-        measured[:, t] = boxes[:, d]
+        measured = boxes.take(seen, 1)
         sides = table[2:4]
         noise = np.square(NOISE_MEASURED * np.concatenate((sides, sides)))
         if NSA:
@@ -176,7 +182,7 @@ class FaceTracker(Population):
             noise = noise * np.square(1.0 + NSA * unsure)
         if self.manoeuvre:
             excess = (measured - table[:4]) ** 2 - MANOEUVRE * (table[kalman.PXX] + noise)
-            jump = np.maximum(excess[:2], 0.0)
+            jump = np.maximum(excess[:2], 0.0) * weight
             if JPOS:
                 table[8:10] += jump
             table[12:14] += jump

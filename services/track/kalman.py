@@ -1,8 +1,8 @@
 """A constant-velocity Kalman filter for many boxes at once, in closed form.
 
 Each box is four numbers that never mix: a position with a velocity each, measured directly. So the 8x8 filter falls
-apart into four 2x2 filters, and those into three variances a number: no matrix is built and none is inverted.
-The table's rows are blocks of four, its columns are the boxes.
+apart into four 2x2 filters, each told by five numbers, and no matrix is inverted. The table's first ROWS rows are
+five blocks of four (position, velocity, and the three variances), its columns are the boxes.
 
 Source:
     Kalman, "A New Approach to Linear Filtering and Prediction Problems", 1960; the model of Bewley et al., "Simple
@@ -24,39 +24,43 @@ PVV: Final = slice(16, 20)  # variances of the velocities
 ROWS: Final = 20
 
 
-def predict(table: Array, dt: float, noise_x: Array | float, noise_v: Array | float) -> None:
-    """Move every box `dt` nominal frames on, in place.
+def transition(dt: float) -> Array:
+    """What `dt` nominal frames do to the five blocks, shape (5, 5).
+
+    The covariance F P F^T of F = [[1, dt], [0, 1]] is linear in its three numbers, so it fits into the same matrix.
+    """
+    step = np.eye(5)
+    step[0, 1] = dt
+    step[2, 3:] = 2.0 * dt, dt * dt
+    step[3, 4] = dt
+    return step
+
+
+def predict(table: Array, step: Array, noise: Array) -> None:
+    """Move every box on, in place.
 
     Args:
-        table: Filter rows, shape (ROWS or more, n).
-        dt: Time step in nominal frames.
-        noise_x: Variance that a position gains per frame, broadcast to (4, n).
-        noise_v: Variance that a velocity gains per frame, broadcast to (4, n).
+        table: Filter rows first, shape (ROWS or more, n), C order.
+        step: What `transition` gives.
+        noise: What the five blocks gain, broadcast to (ROWS, n); 0 for positions and velocities.
     """
-    pxv, pvv = table[PXV], table[PVV]
-    gain = pvv * dt
-    table[X] += table[V] * dt
-    table[PXX] += (2.0 * pxv + gain) * dt + noise_x * dt
-    pxv += gain
-    pvv += noise_v * dt
+    blocks = table[:ROWS]
+    moved = step @ blocks.reshape(5, -1)
+    np.add(moved.reshape(blocks.shape), noise, out=blocks)
 
 
-def correct(table: Array, measured: Array, noise: Array | float, weight: Array) -> None:
+def correct(table: Array, measured: Array, noise: Array, weight: Array) -> None:
     """Take one measurement for each box, in place.
 
     Args:
-        table: Filter rows, shape (ROWS or more, n).
+        table: Filter rows first, shape (ROWS or more, n), C order.
         measured: Measured positions, shape (4, n); any finite number where `weight` is 0.
         noise: Variance of a measurement, broadcast to (4, n).
         weight: 1 where a box was measured and 0 where not, shape (n,).
     """
-    pxx, pxv = table[PXX], table[PXV]
-    scale = weight / (pxx + noise)
-    gain = pxx * scale
-    residual = measured - table[X]
-    velocity_gain = pxv * scale
-    table[X] += gain * residual
-    table[V] += velocity_gain * residual
-    table[PVV] -= velocity_gain * pxv
-    pxv -= gain * pxv
-    pxx -= gain * pxx
+    pairs = table[:16].reshape(2, 2, 4, -1)
+    mean, covariance = pairs[0], pairs[1]
+    gain = covariance * (weight / (covariance[0] + noise))
+    mean += gain * (measured - mean[0])
+    table[PVV] -= gain[1] * covariance[1]
+    covariance -= gain[0] * covariance

@@ -19,6 +19,7 @@ Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 ID, SCORE, DETECTION, HITS, STREAK, AGE, IDLE = range(kalman.ROWS, kalman.ROWS + 7)
+NONE: Final[Index] = np.empty(0, np.int64)
 COUNTERS_END: Final = kalman.ROWS + 7
 
 
@@ -48,13 +49,12 @@ class Population(ABC):
         Returns:
             Shape (M, 5): box xyxy in pixels, track id.
         """
-        self._advance(detections[:, :4], detections[:, 4], dt)
+        self._advance(detections.T.copy(), dt)
         shown = self._shown().nonzero()[0]
-        table = self._table[:, shown]
-        out = np.empty((len(shown), 5))
-        out[:, :4] = self._corners(table).T
-        out[:, 4] = table[ID]
-        return out
+        out = np.empty((5, len(shown)))
+        out[:4] = self._corners(self._table).take(shown, 1)
+        out[4] = self._table[ID].take(shown)
+        return out.T
 
     def step(self, boxes: Array, scores: Array, dt: float = 1.0) -> Tracks:
         """Take one frame's detections and give every live track.
@@ -65,7 +65,7 @@ class Population(ABC):
             scores: Shape (N,).
             dt: Time since the last update in nominal frames.
         """
-        self._advance(boxes, scores, dt)
+        self._advance(np.concatenate((boxes.T, scores[None]), dtype=np.float64), dt)
         return self.tracks
 
     @property
@@ -77,6 +77,7 @@ class Population(ABC):
         """The tracks as they would be `dt` nominal frames from now, without a detection; nothing is changed."""
         ahead = self._table.copy()
         self._move(ahead, dt)
+        ahead[DETECTION] = -1.0
         return self._snapshot(ahead)
 
     def state(self) -> dict[str, Any]:
@@ -100,7 +101,7 @@ class Population(ABC):
         """Predict in place, `dt` nominal frames on."""
 
     @abstractmethod
-    def _associate(self, xyxy: Array, scores: Array, dt: float) -> Index:
+    def _associate(self, xyxy: Array, scores: Array) -> Index:
         """Match and correct; return the detections (columns of `xyxy`) that start a track."""
 
     @abstractmethod
@@ -123,36 +124,43 @@ class Population(ABC):
     def _states(self, shown: Mask) -> NDArray[np.uint8]:
         """TENTATIVE, CONFIRMED or LOST for each track."""
 
-    def _advance(self, boxes: Array, scores: Array, dt: float) -> None:
-        index = usable(boxes, scores)
+    def _advance(self, detections: Array, dt: float) -> None:
+        index = usable(detections)
         if index is not None:
-            self.ignored += len(boxes) - len(index)
-            boxes, scores = boxes[index], scores[index]
-        xyxy = boxes.T.copy()
+            self.ignored += detections.shape[1] - len(index)
+            detections = detections.take(index, 1)
+        xyxy, scores = detections[:4], detections[4]
         self._frames += 1
         if self._table.shape[1]:
-            self._table[STREAK] *= self._table[IDLE] == 0.0
             self._move(self._table, dt)
-        new = self._associate(xyxy, scores, dt)
+        new = self._associate(xyxy, scores)
         if new.size:
             self._begin(xyxy, scores, new)
         alive = self._alive()
-        if not alive.all():
-            self._table = self._table[:, alive]
-        if index is not None:
-            matched = self._table[DETECTION] >= 0.0
-            self._table[DETECTION][matched] = index[self._table[DETECTION][matched].astype(np.int64)]
+        if not np.logical_and.reduce(alive):
+            self._table = self._table.compress(alive, 1)
+        if index is not None:  # tell them by their place before the unusable ones were taken out
+            matched = (self._table[DETECTION] >= 0.0).nonzero()[0]
+            self._table[DETECTION, matched] = index[self._table[DETECTION, matched].astype(np.int64)]
 
-    def _seen(self, t: Index, d: Index, scores: Array) -> Array:
-        """Count detection `d` for track `t`; return 1 for the tracks that have one and 0 for the others."""
+    def _count(self, t: Index, d: Index, scores: Array) -> tuple[Index, Array]:
+        """Note that track `t` was seen as detection `d`, and that the others were not seen.
+
+        Returns:
+            The detection of each track, -1 without one, and 1 with one and 0 without one.
+        """
         table = self._table
-        weight = np.zeros(table.shape[1])
-        weight[t] = 1.0
-        table[HITS : STREAK + 1] += weight
-        table[IDLE][t] = 0.0
-        table[SCORE][t] = scores[d]
-        table[DETECTION][t] = d
-        return weight
+        seen = np.zeros(table.shape[1], np.int64)
+        seen -= 1
+        seen[t] = d
+        weight = (seen >= 0).astype(np.float64)
+        table[DETECTION] = seen
+        table[HITS] += weight
+        table[STREAK] += 1.0
+        table[STREAK] *= weight
+        table[IDLE, t] = 0.0
+        table[SCORE, t] = scores[d]
+        return seen, weight
 
     def _begin(self, xyxy: Array, scores: Array, new: Index) -> None:
         """Start a track for each detection in `new`, in an order that does not depend on theirs."""

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from services.track import kalman
 from services.track.association import match
 from services.track.boxes import from_cxcysr, overlaps, to_cxcysr
-from services.track.population import AGE, DETECTION, IDLE, STREAK, Array, Index, Mask, Population
+from services.track.population import AGE, IDLE, NONE, STREAK, Array, Index, Mask, Population
 from services.track.tracks import CONFIRMED, LOST, TENTATIVE
 
 NOISE_MEASURED: Final = np.array([[1.0], [1.0], [10.0], [10.0]])  # centre x, centre y, area, aspect ratio
-NOISE_X: Final = 1.0
-NOISE_V: Final = np.array([[0.01], [0.01], [0.0001], [0.0]])  # the aspect ratio has no velocity
+NOISE: Final = np.array([[0.0] * 8 + [1.0] * 4 + [0.0] * 4 + [0.01, 0.01, 0.0001, 0.0]]).T  # no velocity of the ratio
+STEP: Final = kalman.transition(1.0)
 START_X: Final = 10.0
 START_V: Final = np.array([[1e4], [1e4], [1e4], [0.0]])
 
@@ -39,25 +39,28 @@ class Sort(Population):
         self.iou_threshold = iou_threshold
 
     def _move(self, table: Array, dt: float) -> None:
-        shrinking = table[2] + table[6] * dt <= 0.0  # the area must stay positive
-        if shrinking.any():
-            table[6][shrinking] = 0.0
-        kalman.predict(table, dt, NOISE_X, NOISE_V)
+        step, noise = (STEP, NOISE) if dt == 1.0 else (kalman.transition(dt), NOISE * dt)
+        kalman.predict(table, step, noise)
         table[AGE : IDLE + 1] += dt
-        table[DETECTION] = -1.0
+        if np.minimum.reduce(table[2]) <= 0.0:  # the area must stay positive: such a box has stopped shrinking
+            gone = table[2] <= 0.0
+            table[2][gone] -= table[6][gone] * dt
+            table[6][gone] = 0.0
 
-    def _associate(self, xyxy: Array, scores: Array, dt: float) -> Index:  # noqa: ARG002 - SORT knows no time
-        n, m = self._table.shape[1], xyxy.shape[1]
-        if not n or not m:
+    def _associate(self, xyxy: Array, scores: Array) -> Index:
+        table, m = self._table, len(scores)
+        if not table.shape[1]:
             return np.arange(m)
-        t, d, iou = overlaps(from_cxcysr(self._table), xyxy)
-        t, d = _assign(t, d, iou, (n, m), self.iou_threshold)
-        weight = self._seen(t, d, scores)
-        measured = np.zeros((4, n))
-        measured[:, t] = to_cxcysr(xyxy)[:, d]
-        kalman.correct(self._table, measured, NOISE_MEASURED, weight)
+        if not m:
+            self._count(NONE, NONE, scores)
+            return NONE
+        boxes = to_cxcysr(xyxy)
+        t, d, iou = overlaps(from_cxcysr(table), table[2], xyxy, boxes[2])
+        t, d = _assign(t, d, iou, (table.shape[1], m), self.iou_threshold)
+        seen, weight = self._count(t, d, scores)
+        kalman.correct(table, boxes.take(seen, 1), NOISE_MEASURED, weight)
         if len(d) == m:
-            return d[:0]
+            return NONE
         left = np.ones(m, np.bool_)
         left[d] = False
         return left.nonzero()[0]
@@ -88,7 +91,7 @@ def _assign(t: Index, d: Index, iou: Array, shape: tuple[int, int], threshold: f
     """The assignment of the paper: largest sum of IoU, then pairs below the threshold are dropped."""
     strong = iou > threshold
     strong_t, strong_d = t[strong], d[strong]
-    if not len(strong_t):
+    if len(strong_t) < 2:
         return strong_t, strong_d
     if np.bincount(strong_t).max() > 1 or np.bincount(strong_d).max() > 1:
         t, d, iou = match(t, d, iou, shape)

@@ -43,7 +43,7 @@ def colour(track_id: int) -> Bgr:
 def draw(picture: Plane, marks: Iterable[Mark]) -> None:
     """Draw the boxes in place; tags last, so that no box crosses a tag."""
     marks = list(marks)
-    stroke = max(1, round(min(picture.shape[:2]) / 270))
+    stroke = max(1, round(min(picture.shape[:2]) / 240))
     for mark in marks:
         _outline(picture, mark, stroke)
         for point in mark.landmarks:

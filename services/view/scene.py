@@ -12,6 +12,7 @@ from common.settings import Settings
 from common.stats import Stats
 from common.wire import TOPICS, CameraControl, CameraState, FrameHandle, TrackFrame
 from services.view import draw, marks, picture
+from services.view.pace import Pace
 from services.view.stages import Stages
 from services.view.viewers import Channel
 
@@ -19,7 +20,6 @@ STALE_S = TOPICS["camera"].stale_s
 SILENT_S = 3.0  # a camera that says it is online brings frames within this time
 PATIENCE_S = 1.0  # results that stay away longer are not waited for
 PLACEHOLDER_S = 2.0  # a standing picture is sent again, so that a viewer knows the line is alive
-EARLY_S = 0.004  # frames come with jitter; one that is this much early is not too early
 NO_RESULTS = "no results from detection"
 
 
@@ -43,8 +43,7 @@ class Scene:
         self._newest: FrameHandle | None = None
         self._born = time.monotonic()
         self._heard_at = self._framed_at = self._tracked_at = 0.0
-        self._period_s = 1 / settings.view.fps
-        self._due_at = 0.0
+        self._pace = Pace(settings.view.fps)
         self._drawn_ns = 0
         self._standing: tuple[str, float] = ("", 0.0)
         self._size = picture.view_size(Geometry(1280, 720, PixelFormat.BGR), settings.view.width)
@@ -63,9 +62,13 @@ class Scene:
     def on_frame(self, handle: FrameHandle) -> None:
         """A frame lies in the ring."""
         self._newest, self._framed_at = handle, time.monotonic()
+        if self.follows_frames:
+            self._pace.arrived(self._framed_at)
 
     def on_tracks(self, tracks: TrackFrame) -> None:
         """The faces of a frame are known."""
+        if not self.follows_frames:
+            self._pace.arrived(time.monotonic())
         self.tracks, self._tracked_at = tracks, time.monotonic()
         self.stages.tracked(tracks)
 
@@ -102,7 +105,7 @@ class Scene:
         condition = self.condition()
         if condition.status != "online" or condition.reason == "no frames arrive":
             self._stand(condition.status, condition.reason)
-        elif time.monotonic() >= self._due_at - EARLY_S:
+        elif self._pace.is_due(time.monotonic()):
             try:
                 self._show()
             except RingError as error:
@@ -117,7 +120,8 @@ class Scene:
         if self._drawn_ns or self._standing[0] or self.channel.latest is not None:
             self.channel.clear()
             self._reader.close()
-            self._drawn_ns, self._standing, self._due_at = 0, ("", 0.0), 0.0
+            self._drawn_ns, self._standing = 0, ("", 0.0)
+            self._pace.restart()
 
     def _show(self) -> None:
         tracks = self.tracks
@@ -170,9 +174,9 @@ class Scene:
 
     def _send(self, shown: Plane, captured_ns: int, since_ns: int) -> None:
         jpeg = picture.encode(shown, self._settings.view.quality)
-        encoded_ns, now = time.monotonic_ns(), time.monotonic()
+        encoded_ns = time.monotonic_ns()
         self._drawn_ns, self._standing = captured_ns, ("", 0.0)
-        self._due_at = max(self._due_at + self._period_s, now - self._period_s)
+        self._pace.shown(encoded_ns / 1e9)
         self._stats.count("encoded")
         self._stats.latency("draw", encoded_ns - since_ns)
         self.stages.add("draw", encoded_ns - since_ns)

@@ -59,6 +59,7 @@ class Card {
     this.pause = this.button("pause", () => this.toggle("enabled"));
     this.privacy = this.button("privacy", () => this.toggle("privacy"));
     const zone = this.button("zone", () => drawZone(this.camera), "Draw zone", `Draw a zone in the picture of ${camera.name}`);
+    zone.classList.add("second");
     const full = this.button("full", () => this.frame.requestFullscreen?.(), "", `Show ${camera.name} on the full screen`);
     const photo = make("a", {
       class: "button icon", href: `snapshot/${camera.name}.jpg`, target: "_blank", rel: "noopener",
@@ -123,15 +124,18 @@ class Card {
   showDelay(latency) {
     const known = Object.keys(STAGES).filter((stage) => latency[stage]);
     if (this.bar.childElementCount !== known.length) {
+      this.total = make("dd");
       this.bar.replaceChildren(...known.map((stage) => make("span", { class: `stage ${stage}` })));
       this.legend.replaceChildren(...known.map((stage) => make("div", { title: STAGES[stage] },
-        make("dt", { class: stage }, stage), make("dd", {}))));
+        make("dt", { class: stage }, stage), make("dd", {}))),
+      make("div", { title: "from the glass until the first byte leaves" }, make("dt", { class: "total" }, "total"), this.total));
     }
     known.forEach((stage, index) => {
       this.bar.children[index].style.flexGrow = Math.max(0.05, latency[stage].p50);
       this.bar.children[index].title = `${stage}: ${ms(latency[stage].p50)} (p99 ${ms(latency[stage].p99)}), ${STAGES[stage]}`;
       write(this.legend.children[index].lastChild, ms(latency[stage].p50));
     });
+    if (this.total) write(this.total, ms(latency.total?.p50));
     const total = latency.total ? `${ms(latency.total.p50)} in all` : "";
     this.bar.setAttribute("aria-label", known.length ? `Delay by stage: ${known.map((stage) => `${stage} ${ms(latency[stage].p50)}`).join(", ")}. ${total}` : "No delays are known now");
     this.bar.parentElement.hidden = !known.length;

@@ -3,7 +3,7 @@
 import { $, clock, duration, faceColour, icon, make, shape, write } from "./dom.js";
 
 const KEPT = 1000, SHOWN_FACES = 12, SHOWN_EVENTS = 60;
-const LANE = 26, HEAD = 20, TICKS = 6;
+const HEAD = 20, ROW = 15, ROWS = 4, TICKS = 6;
 const lives = new Map(); // by event id, oldest first
 let span = 600;
 let cameras = [];
@@ -102,38 +102,59 @@ function keyed(list, rows, key, create, update, empty) {
 
 function drawTimeline(newest) {
   const box = $("timeline"), now = Date.now(), from = now - span * 1000;
-  const names = cameras.length ? cameras : [""];
-  const width = Math.max(280, box.clientWidth), height = HEAD + names.length * LANE + 4;
-  const left = Math.min(130, 14 + 7.5 * Math.max(...names.map((name) => name.length)));
-  const x = (at) => left + ((at - from) / (now - from)) * (width - left - 8);
-  const parts = [];
-  for (let tick = 0; tick <= TICKS; tick += 1) {
-    const at = from + ((now - from) * tick) / TICKS, place = x(at);
-    const text = new Date(at).toLocaleTimeString([], span > 600 ? { hour: "2-digit", minute: "2-digit" } : { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-    const few = width < 560 && tick % 2 === 1;
-    parts.push(shape("line", { x1: place, x2: place, y1: HEAD, y2: height, class: "tick" }));
-    if (!few) parts.push(shape("text", { x: place, y: 12, class: "axis", "text-anchor": tick === TICKS ? "end" : tick ? "middle" : "start" }, tick === TICKS ? "now" : text));
-  }
-  names.forEach((name, lane) => {
-    const y = HEAD + lane * LANE;
-    parts.push(shape("line", { x1: left, x2: width - 8, y1: y + LANE / 2 + 2, y2: y + LANE / 2 + 2, class: "lane" }));
-    parts.push(shape("text", { x: 0, y: y + LANE / 2 + 6, class: "name" }, name));
-  });
-  let count = 0;
-  for (const life of newest) {
-    const lane = names.indexOf(life.camera), end = life.over ? life.to : now;
-    if (lane < 0 || end < from) continue;
-    count += 1;
-    const start = Math.max(left, x(life.from));
-    const bar = shape("rect", { x: start, y: HEAD + lane * LANE + 6, width: Math.max(4, x(end) - start), height: LANE - 10, rx: 4, class: life.over ? "life" : "life here" },
-      shape("title", {}, `#${life.track_id} ${life.camera}: ${clock(life.from)}, ${duration((end - life.from) / 1000)}`));
-    bar.style.fill = faceColour(life.track_id);
-    parts.push(bar);
+  const lanes = (cameras.length ? cameras : [""]).map((name) => stack(name, newest, from, now));
+  const height = HEAD + lanes.reduce((sum, lane) => sum + lane.height, 0) + 2;
+  const width = Math.max(280, box.clientWidth - 28);
+  const left = Math.min(130, 14 + 7.5 * Math.max(...lanes.map((lane) => lane.name.length)));
+  const x = (at) => left + ((at - from) / (now - from)) * (width - left - 2);
+  const parts = [...axis(x, from, now, height, width < 560)];
+  let y = HEAD, count = 0;
+  for (const lane of lanes) {
+    parts.push(shape("line", { x1: 0, x2: width, y1: y, y2: y, class: "lane" }));
+    parts.push(shape("text", { x: 0, y: y + lane.height / 2 + 4, class: "name" }, lane.name));
+    for (const { life, row, end } of lane.bars) parts.push(bar(life, end, x, left, y + 5 + row * ROW));
+    count += lane.bars.length;
+    y += lane.height;
   }
   box.replaceChildren(shape("svg", {
     viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
     "aria-label": `${count} faces in the last ${duration(span)}; the list of events has them in words`,
   }, ...parts));
+}
+
+/** The lives of a camera, those at the same time one below the other. */
+function stack(name, newest, from, now) {
+  const bars = [], ends = [];
+  for (const life of newest.filter((one) => one.camera === name).reverse()) {
+    const end = life.over ? life.to : now;
+    if (end < from) continue;
+    const gap = span * 4; // room of a few pixels between two bars, in milliseconds
+    let row = ends.findIndex((before) => before + gap < life.from);
+    if (row < 0) row = ends.length < ROWS ? ends.length : ends.indexOf(Math.min(...ends));
+    ends[row] = end;
+    bars.push({ life, row, end });
+  }
+  return { name, bars, height: Math.max(1, ends.length) * ROW + 9 };
+}
+
+function bar(life, end, x, left, y) {
+  const start = Math.max(left, x(life.from));
+  const node = shape("rect", { x: start, y, width: Math.max(4, x(end) - start), height: ROW - 3, rx: 4, class: life.over ? "life" : "life here" },
+    shape("title", {}, `#${life.track_id} ${life.camera}: ${clock(life.from)}, ${duration((end - life.from) / 1000)}`));
+  node.style.fill = faceColour(life.track_id);
+  return node;
+}
+
+function axis(x, from, now, height, narrow) {
+  const parts = [], ticks = narrow ? TICKS / 2 : TICKS;
+  const form = { hour: "2-digit", minute: "2-digit", ...(span > 600 ? {} : { second: "2-digit" }) };
+  for (let tick = 0; tick <= ticks; tick += 1) {
+    const at = from + ((now - from) * tick) / ticks, last = tick === ticks;
+    parts.push(shape("line", { x1: x(at), x2: x(at), y1: HEAD - 4, y2: height, class: "tick" }));
+    parts.push(shape("text", { x: x(at), y: 11, class: "axis", "text-anchor": last ? "end" : tick ? "middle" : "start" },
+      last ? "now" : new Date(at).toLocaleTimeString([], form)));
+  }
+  return parts;
 }
 
 window.addEventListener("resize", () => draw());

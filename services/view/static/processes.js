@@ -42,7 +42,7 @@ class Row {
     this.dropReasons = make("span", { class: "reason dim" });
     this.restarts = make("span", { class: "number" });
     this.core = make("span", { class: "number" });
-    this.sparks = ["rate", "latency", "cpu"].map((what) => sparkline(`${name} ${what}`, `${what} of ${name} over two minutes`));
+    this.sparks = ["rate", "latency", "cpu"].map((what) => sparkline(`${name} ${what}`, `${what} of ${name} over the last minute`));
     this.button = make("button", { type: "button", class: "icon", "aria-label": `Restart ${name}`, title: `Restart ${name}`, onclick: () => this.restart() }, icon("restart"));
     this.node = make("tr", {},
       make("th", { scope: "row" }, make("span", { class: "process" }, name), make("span", { class: "reason dim" }, process.purpose)),

@@ -1,8 +1,8 @@
-// Small charts of the last two minutes.
+// Small charts of the last minute.
 
 import { shape } from "./dom.js";
 
-const POINTS = 120, WIDTH = 84, HEIGHT = 22;
+const POINTS = 60, WIDTH = 84, HEIGHT = 22;
 const series = new Map();
 
 /** Remember a value under a key; null leaves a gap. */
@@ -16,7 +16,8 @@ export function remember(key, value) {
 /** A new chart; `update` draws what is remembered under the key. */
 export function sparkline(key, label) {
   const area = shape("path", { class: "area" }), line = shape("path", { class: "line" });
-  const chart = shape("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, area, line);
+  const floor = shape("path", { class: "floor", d: `M0 ${HEIGHT - 0.5}H${WIDTH}` });
+  const chart = shape("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label }, floor, area, line);
   chart.update = () => {
     const values = series.get(key) ?? [];
     const most = Math.max(1e-9, ...values.filter((value) => value != null)) * 1.15;

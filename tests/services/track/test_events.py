@@ -111,7 +111,7 @@ def test_a_face_that_comes_back_near_its_place_goes_on_as_the_same_event() -> No
     assert scene.frame((2, 160), frames=60) == ["update 2"]
     scene.frame(frames=30)
     assert [event.type for event in scene.events] == ["start", "update", "end"]
-    assert scene.events[-1].duration_s == pytest.approx(7.0)
+    assert scene.events[-1].duration_s == pytest.approx(7.1)
 
 
 @pytest.mark.parametrize("there", [(2, 300), (2, 100, {"y": 350}), (2, 90, {"w": 350})])

@@ -169,7 +169,7 @@ def test_cameras_do_not_wait_for_each_other() -> None:
     order = taught()
     assert push(order, result(4, owner=1, previous=0)) == []
     assert push(order, result(70, owner=3, camera="yard", step=4)) == [70]
-    assert push(order, result(72, owner=4, camera="yard", step=6, previous=5)) == []
+    assert push(order, result(72, owner=4, camera="yard", step=6, previous=5), START + 5 * PERIOD) == []
     assert [(one.frame.camera, one.claim.number) for one in order.due(2**62)] == [("door", 4), ("yard", 72)]
 
 

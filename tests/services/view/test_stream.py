@@ -40,8 +40,8 @@ def test_stream_gives_changing_pictures_with_boxes_where_the_faces_are(page, pro
     x1, y1, x2, y2 = FACE
     for line in (blue[y1 + 30 : y2 - 30, x1 - 2 : x1 + 4].max(axis=1), blue[y1 + 30 : y2 - 30, x2 - 4 : x2 + 2].max(axis=1),
                  blue[y1 - 2 : y1 + 4, x1 + 30 : x2 - 30].max(axis=0), blue[y2 - 4 : y2 + 2, x1 + 30 : x2 - 30].max(axis=0)):  # fmt: skip
-        assert np.median(line) > 50
-    assert blue[250:290].max() < 40  # nothing is drawn elsewhere
+        assert np.median(line) > 25
+    assert blue[250:290].max() < 20  # nothing is drawn elsewhere
 
 
 def test_streams_share_one_encoded_picture(page, producer) -> None:
@@ -59,7 +59,7 @@ def test_streams_share_one_encoded_picture(page, producer) -> None:
 def test_nothing_is_encoded_while_nobody_looks(page, producer, until) -> None:
     next(page.stream())
     until(lambda: page.state()["cameras"][0]["viewers"] == 0)
-    until(lambda: page.stats()["gauges"]["viewers"] == 0)
+    until(lambda: page.stats()["totals"].get("encoded") and page.stats()["gauges"]["viewers"] == 0)
     reached = producer.seq
     before = page.stats()["totals"]["encoded"]
     until(lambda: producer.seq > reached + 60)
@@ -136,7 +136,7 @@ def test_newest_mode_moves_boxes_on_by_their_speed(start_view: Callable, produce
     until(lambda: page.state()["cameras"][0]["status"] == "online")
     places = set()
     for picture in itertools.islice(page.stream(), 25):
-        blue = np.flatnonzero(blueness(picture)[250:280].max(axis=0) > 50)
+        blue = np.flatnonzero(blueness(picture)[250:280].max(axis=0) > 20)
         if len(blue):
             places.add(int(blue[0]) // 10)
     assert len(places) >= 4  # the box moves between two results
@@ -147,7 +147,7 @@ def test_stream_says_why_there_is_no_picture_and_comes_back(page, producer, unti
     assert not covered(next(stream))
     producer.status, producer.reason, producer.frames = "offline", "no such device", False
     until(lambda: covered(next(stream)))
-    assert page.state()["cameras"][0]["reason"] == "no such device"
+    until(lambda: page.state()["cameras"][0]["reason"] == "no such device")
     status, _, data = page.ask("/snapshot/door.jpg")
     assert (status, data[:2]) == (503, b"\xff\xd8")
     producer.status, producer.reason, producer.frames = "online", "", True

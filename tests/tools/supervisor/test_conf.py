@@ -90,16 +90,13 @@ def test_a_path_that_the_format_cannot_hold_is_refused(make_settings: Callable[.
 
 
 def test_plain_supervisord_starts_the_committed_file(node_dir: Path) -> None:
-    assert (ROOT / "deploy" / "run" / ".gitignore").is_file(), "the folder for socket and logs is part of the repository"
+    assert (ROOT / "deploy" / "run" / ".gitignore").is_file(), (
+        "the folder for socket and logs is part of the repository"
+    )
     for name in ("supervisord.conf", "vedette.yml"):
         shutil.copy(ROOT / name, node_dir)
     (node_dir / "deploy" / "run").mkdir(parents=True)
-    (node_dir / ".venv").mkdir()
-    for link, to in (
-        ("services", ROOT / "services"),
-        ("common", ROOT / "common"),
-        (".venv/bin", Path(sys.prefix, "bin")),
-    ):
+    for link, to in (("services", ROOT / "services"), ("common", ROOT / "common"), (".venv", Path(sys.prefix))):
         (node_dir / link).symlink_to(to)
     settings = load(node_dir / "vedette.yml", {"runtime_dir": str(node_dir / "deploy" / "run")})
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(node_dir), "VEDETTE__VIEW__ENABLED": "false"}

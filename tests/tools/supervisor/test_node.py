@@ -98,10 +98,6 @@ def test_a_stopped_supervisor_is_ended_too(small: Settings, node_dir: Path, monk
     monkeypatch.setattr("tools.supervisor.node.END_S", 1.0)
     child = start_in_background(small, node_dir)
     child.send_signal(signal.SIGSTOP)
-    reaper = subprocess.Popen(
-        [sys.executable, "-c", f"import os; os.waitid; print({child.pid})"], stdout=subprocess.DEVNULL
-    )
-    reaper.wait()
     stop(small)
     assert child.wait(DEADLINE_S) == -signal.SIGKILL
     assert segments(small.runtime_dir) == []
@@ -155,7 +151,7 @@ def test_scaling_restarts_nobody(small: Settings, node_dir: Path) -> None:
 
 def test_a_process_without_heartbeats_is_killed_and_the_reason_kept(small: Settings, node_dir: Path) -> None:
     with node(small, node_dir):
-        pid = until(lambda: read_stats(small.runtime_dir).get("track", {}).get("pid"))
+        pid = pid_when_running(small, "track")
         os.kill(pid, signal.SIGSTOP)
         note = until(lambda: read_watchdog(small.runtime_dir).get("track"))
         assert "no heartbeat" in note["reason"]
@@ -165,9 +161,40 @@ def test_a_process_without_heartbeats_is_killed_and_the_reason_kept(small: Setti
 
 def test_wrong_settings_stay_down_and_say_why(small: Settings, node_dir: Path) -> None:
     with node(small, node_dir):
-        until(lambda: states(small).get("track") == "RUNNING")
-        pid = until(lambda: read_stats(small.runtime_dir).get("track", {}).get("pid"))
-        (Path(small.runtime_dir) / "settings.json").write_text("{")
+        pid = pid_when_running(small, "capture:door")
+        resolved = Path(small.runtime_dir) / "settings.json"
+        resolved.write_text(resolved.read_text().replace('"door"', '"porch"'))
         os.kill(pid, signal.SIGKILL)
-        until(lambda: states(small)["track"] in {"FATAL", "EXITED"})
-        assert "wrong settings" in until(lambda: read_watchdog(small.runtime_dir).get("track", {}).get("reason"))
+        note = until(lambda: said(small, "capture:door", "wrong settings"))
+        assert "no camera 'door'; known: porch" in note
+        until(lambda: states(small)["capture-door"] == "FATAL")
+        assert states(small)["track"] == "RUNNING"
+
+
+def test_what_was_given_up_is_revived(small: Settings, node_dir: Path) -> None:
+    with node(small, node_dir):
+        pid_when_running(small, "capture:door")
+        until(lambda: kill_again(small, "capture-door") == "FATAL")
+        until(lambda: states(small)["capture-door"] == "RUNNING")
+        assert read_watchdog(small.runtime_dir)["capture:door"]["restarts"] >= 4
+
+
+def kill_again(settings: Settings, program: str) -> str:
+    """Kill a program if it is starting or running; its state."""
+    row = Supervisor(settings.runtime_dir).program(program)
+    if row.pid and row.state != "STOPPING":
+        os.kill(row.pid, signal.SIGKILL)
+    return row.state
+
+
+def said(settings: Settings, name: str, words: str) -> str:
+    reason = str(read_watchdog(settings.runtime_dir).get(name, {}).get("reason", ""))
+    return reason if words in reason else ""
+
+
+def pid_when_running(settings: Settings, name: str) -> int:
+    def look() -> int:
+        report = read_stats(settings.runtime_dir).get(name, {})
+        return int(report["pid"]) if report.get("state") == "running" else 0
+
+    return int(until(look))

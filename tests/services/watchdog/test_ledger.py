@@ -1,0 +1,68 @@
+"""What the watchdog keeps of each process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from common.service import EXIT_CONFIG, EXIT_FAILED, record_exit
+from common.supervisor import read_watchdog
+from services.watchdog.ledger import FIRST_S, LONGEST_S, Ledger
+
+
+def test_restarts_are_counted_and_the_first_start_is_none(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    ledger.started("track", "STOPPED")
+    ledger.started("track", "EXITED")
+    ledger.started("track", "STOPPED")
+    assert read_watchdog(node_dir)["track"]["restarts"] == 2
+
+
+def test_the_note_of_the_process_is_its_reason(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    ledger.started("track", "STOPPED")
+    record_exit(node_dir, "track", EXIT_FAILED, "RuntimeError: broken")
+    assert ledger.ended("track", "unknown") == "RuntimeError: broken"
+    assert read_watchdog(node_dir)["track"]["reason"] == "RuntimeError: broken"
+
+
+def test_a_note_from_before_the_last_start_is_not_taken(node_dir: Path) -> None:
+    record_exit(node_dir, "track", EXIT_FAILED, "old")
+    ledger = Ledger(node_dir)
+    ledger.started("track", "EXITED")
+    assert ledger.ended("track", "killed by a signal") == "killed by a signal"
+
+
+def test_what_we_did_ourselves_is_the_reason_once(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    ledger.blame("track", "no heartbeat for 5.0 s, killed")
+    assert ledger.ended("track", "x") == "no heartbeat for 5.0 s, killed"
+    assert ledger.ended("track", "x") == "x"
+
+
+def test_back_off_of_revivals_grows_to_its_cap(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    delays = [ledger.gave_up("track") for _ in range(20)]
+    assert delays[:4] == [FIRST_S, FIRST_S * 2, FIRST_S * 4, FIRST_S * 8]
+    assert delays[-1] == LONGEST_S
+
+
+def test_wrong_settings_are_not_revived(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    ledger.started("track", "STOPPED")
+    record_exit(node_dir, "track", EXIT_CONFIG, "infer.model='x'")
+    assert ledger.ended("track", "") == "wrong settings: infer.model='x'"
+    assert ledger.gave_up("track") is None
+    assert ledger.due == {}
+
+
+def test_counts_outlive_the_watchdog_but_not_the_supervisor(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    ledger.started("track", "EXITED")
+    again = Ledger(node_dir)
+    again.started("track", "EXITED")
+    notes = read_watchdog(node_dir)
+    assert (notes["track"]["restarts"], notes["watchdog"]["restarts"]) == (2, 1)
+    text = (node_dir / "watchdog.json").read_text()
+    (node_dir / "watchdog.json").write_text(text.replace('"supervisor_pid": ', '"supervisor_pid": 9'))
+    Ledger(node_dir)
+    assert read_watchdog(node_dir) == {}
