@@ -93,6 +93,7 @@ class TrackSettings:
     max_age: Annotated[int, Ge(1), Le(10_000)] = 30
     min_hits: Annotated[int, Ge(1), Le(100)] = 3
     iou_threshold: Fraction = 0.3
+    low_score: Fraction = 0.3  # mode face: detections from here on go on with a face, from infer.min_score on start one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from common.claims import Claims
 from common.errors import ConfigError, DeviceError, ModelError
 from common.service import Service
+from common.settings import InferSettings, Settings
 from services.infer.worker import Worker
 
 if TYPE_CHECKING:
@@ -42,12 +44,18 @@ def main(service: Service) -> None:
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
 
 
+def _with_unsure(settings: Settings) -> InferSettings:
+    """Settings of the detector: a tracker that can go on with unsure detections is given them."""
+    floor = settings.track.low_score if settings.track.mode == "face" else 1.0
+    return dataclasses.replace(settings.infer, min_score=min(settings.infer.min_score, floor))
+
+
 def _load(service: Service) -> Detector:
     from services.infer.detector import build_detector
 
     service.beat("starting", "loading the model")
     start = time.monotonic()
-    infer = service.settings.infer
+    infer = _with_unsure(service.settings)
     with service.grace(LOAD_S):
         detector = build_detector(infer)
     placement = detector.placement

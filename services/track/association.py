@@ -27,23 +27,15 @@ def match(rows: Index, cols: Index, weights: Array, shape: tuple[int, int]) -> t
         Jonker and Volgenant, "A Shortest Augmenting Path Algorithm for Dense and Sparse Linear Assignment
         Problems", Computing 1987 (the solver).
     """
-    by_row = np.bincount(rows, weights, shape[0])[rows]
-    by_col = np.bincount(cols, weights, shape[1])[cols]
-    sure = 3.0 * weights > by_row + by_col  # w > (row sum - w) + (column sum - w)
-    if sure.all():
-        return rows, cols, weights
-    used_row, used_col = np.zeros(shape[0], np.bool_), np.zeros(shape[1], np.bool_)
-    used_row[rows[sure]] = True
-    used_col[cols[sure]] = True
-    rest = ~(used_row[rows] | used_col[cols])
-    if not rest.any():
-        return rows[sure], cols[sure], weights[sure]
-    r, c, w = _solve(rows[rest], cols[rest], weights[rest])
-    return (
-        np.concatenate((rows[sure], r)),
-        np.concatenate((cols[sure], c)),
-        np.concatenate((weights[sure], w)),
-    )
+    n, m = shape
+    rivals = np.bincount(rows, weights, n).take(rows) + np.bincount(cols, weights, m).take(cols)
+    sure = 3.0 * weights > rivals  # w > (row sum - w) + (column sum - w)
+    free = (np.bincount(rows, sure, n).take(rows) + np.bincount(cols, sure, m).take(cols) == 0.0).nonzero()[0]
+    sure_rows, sure_cols, sure_weights = rows[sure], cols[sure], weights[sure]
+    if not len(free):
+        return sure_rows, sure_cols, sure_weights
+    r, c, w = _solve(rows[free], cols[free], weights[free])
+    return np.concatenate((sure_rows, r)), np.concatenate((sure_cols, c)), np.concatenate((sure_weights, w))
 
 
 def _solve(rows: Index, cols: Index, weights: Array) -> tuple[Index, Index, Array]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.eventlog import Event
-from common.settings import Settings, TrackSettings
+from common.settings import Settings
 from common.wire import DetectionResult, TrackFrame
 from services.track.clock import CameraClock, Step
 from services.track.events import Face, Faces
@@ -38,8 +38,8 @@ class Camera:
         self.clock = CameraClock(track.max_age, replay=settings.replay)
         zones = Zones(settings.cameras[name])
         self.faces = Faces(name, zones, settings.events, track.min_hits, boot_id)
-        self._settings, self._replay = track, settings.replay
-        self._tracker = make_tracker(track)
+        self._settings, self._replay = settings, settings.replay
+        self._tracker = make_tracker(settings)
         self._tracks = self._tracker.tracks
         self._size = (1, 1)
 
@@ -118,7 +118,8 @@ class Camera:
         Raises:
             ValueError, KeyError, TypeError, IndexError: It does not fit; nothing of it was taken.
         """
-        tracker, clock = make_tracker(self._settings), CameraClock(self._settings.max_age, replay=self._replay)
+        tracker = make_tracker(self._settings)
+        clock = CameraClock(self._settings.track.max_age, replay=self._replay)
         tracker.restore(state["tracker"])
         clock.restore(state["clock"], now_ns)
         width, height = map(int, state["size"])
@@ -144,12 +145,14 @@ class Camera:
         return self.faces.observe(tracks, step.at_ns, self.clock.fps, *self._size)
 
 
-def make_tracker(settings: TrackSettings) -> Tracker:
+def make_tracker(settings: Settings) -> Tracker:
     """The tracker of `track.mode`."""
-    if settings.mode == "sort":
+    track, start_score = settings.track, settings.infer.min_score
+    if track.mode == "sort":
         from services.track.sort import Sort
 
-        return Sort(settings.max_age, settings.min_hits, settings.iou_threshold)
+        return Sort(track.max_age, track.min_hits, track.iou_threshold)
     from services.track.face import FaceTracker
 
-    return FaceTracker(max_age=settings.max_age, min_hits=settings.min_hits, iou_threshold=settings.iou_threshold)
+    low_score = min(track.low_score, start_score)
+    return FaceTracker(track.max_age, track.min_hits, track.iou_threshold, start_score=start_score, low_score=low_score)

@@ -46,6 +46,7 @@ SPREAD: Final = 3.0  # standard deviations of the predicted place within which a
 LOST_PENALTY = 0.0
 TENT_PENALTY = 0.0
 DAMP = 1.0
+LEASH = 0.0
 NSA = 0.0
 BLOCK = 1.0
 JPOS = 1
@@ -188,6 +189,10 @@ class FaceTracker(Population):
             table[12:14] += jump
             table[16:18] += jump
         kalman.correct(table, measured, noise, weight)
+        if LEASH:
+            tied = measured.take(t, 1)
+            slack = LEASH * np.concatenate((tied[2:], tied[2:]))
+            table[:4, t] = np.clip(table[:4, t], tied - slack, tied + slack)
         need = np.where((table[SCORE_SUM] >= SURE * table[HITS]), self.min_hits - EARLY, self.min_hits)
         if FIRST and self._frames <= self.min_hits:
             need = 1

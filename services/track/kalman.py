@@ -45,7 +45,7 @@ def predict(table: Array, step: Array, noise: Array) -> None:
         noise: What the five blocks gain, broadcast to (ROWS, n); 0 for positions and velocities.
     """
     blocks = table[:ROWS]
-    moved = step @ blocks.reshape(5, -1)
+    moved = np.dot(step, blocks.reshape(5, -1))
     np.add(moved.reshape(blocks.shape), noise, out=blocks)
 
 

@@ -150,16 +150,14 @@ class Population(ABC):
             The detection of each track, -1 without one, and 1 with one and 0 without one.
         """
         table = self._table
-        seen = np.zeros(table.shape[1], np.int64)
-        seen -= 1
+        seen = np.full(table.shape[1], -1)
         seen[t] = d
         weight = (seen >= 0).astype(np.float64)
         table[DETECTION] = seen
-        table[HITS] += weight
-        table[STREAK] += 1.0
+        table[HITS : STREAK + 1] += weight
         table[STREAK] *= weight
-        table[IDLE, t] = 0.0
-        table[SCORE, t] = scores[d]
+        table[IDLE][t] = 0.0
+        table[SCORE][t] = scores[d]
         return seen, weight
 
     def _begin(self, xyxy: Array, scores: Array, new: Index) -> None:

@@ -42,7 +42,7 @@ class Sort(Population):
         step, noise = (STEP, NOISE) if dt == 1.0 else (kalman.transition(dt), NOISE * dt)
         kalman.predict(table, step, noise)
         table[AGE : IDLE + 1] += dt
-        if np.minimum.reduce(table[2]) <= 0.0:  # the area must stay positive: such a box has stopped shrinking
+        if table.shape[1] and np.minimum.reduce(table[2]) <= 0.0:  # the area must stay positive: such a box has stopped shrinking
             gone = table[2] <= 0.0
             table[2][gone] -= table[6][gone] * dt
             table[6][gone] = 0.0
@@ -77,10 +77,9 @@ class Sort(Population):
         return np.asarray(self._table[IDLE] <= self.max_age)
 
     def _shown(self) -> Mask:
-        fresh = self._table[IDLE] == 0.0
-        if self._frames <= self.min_hits:
-            return fresh
-        return np.asarray(fresh & (self._table[STREAK] >= self.min_hits))
+        if self._frames <= self.min_hits or self.min_hits < 1:
+            return np.asarray(self._table[IDLE] == 0.0)
+        return np.asarray(self._table[STREAK] >= self.min_hits)  # an unseen track has no streak
 
     def _states(self, shown: Mask) -> NDArray[np.uint8]:
         states = np.where(self._table[IDLE] > 0.0, LOST, np.where(shown, CONFIRMED, TENTATIVE))
@@ -93,7 +92,7 @@ def _assign(t: Index, d: Index, iou: Array, shape: tuple[int, int], threshold: f
     strong_t, strong_d = t[strong], d[strong]
     if len(strong_t) < 2:
         return strong_t, strong_d
-    if np.bincount(strong_t).max() > 1 or np.bincount(strong_d).max() > 1:
+    if (strong_t[1:] == strong_t[:-1]).any() or np.bincount(strong_d).max() > 1:
         t, d, iou = match(t, d, iou, shape)
         good = iou >= threshold
         return t[good], d[good]

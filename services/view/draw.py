@@ -122,7 +122,7 @@ def _put_tag(picture: Plane, mark: Mark) -> None:
 
 
 def _text_px(picture: Plane) -> int:
-    return max(10, min(28, int(picture.shape[0]) // 36))
+    return max(10, min(28, int(picture.shape[0]) // 28))
 
 
 @functools.lru_cache(maxsize=256)

@@ -35,7 +35,8 @@ class Pace:
 
     def shown(self, now: float) -> None:
         """It was shown; the mean rate stays below the wished one."""
-        self._due_at = max(self._due_at + self._period_s, now - self._period_s / 2)
+        steady = abs(now - self._due_at) < self._period_s
+        self._due_at = (self._due_at if steady else now) + self._period_s
 
     def restart(self) -> None:
         """Nobody looks; the next viewer gets a picture at once."""

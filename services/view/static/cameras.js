@@ -59,7 +59,7 @@ class Card {
     this.pause = this.button("pause", () => this.toggle("enabled"));
     this.privacy = this.button("privacy", () => this.toggle("privacy"));
     const zone = this.button("zone", () => drawZone(this.camera), "Draw zone", `Draw a zone in the picture of ${camera.name}`);
-    zone.classList.add("second");
+    for (const button of [zone, this.pause]) button.classList.add("second"); // on a phone their icons must do
     const full = this.button("full", () => this.frame.requestFullscreen?.(), "", `Show ${camera.name} on the full screen`);
     const photo = make("a", {
       class: "button icon", href: `snapshot/${camera.name}.jpg`, target: "_blank", rel: "noopener",

@@ -147,7 +147,7 @@ function bar(life, end, x, left, y) {
 
 function axis(x, from, now, height, narrow) {
   const parts = [], ticks = narrow ? TICKS / 2 : TICKS;
-  const form = { hour: "2-digit", minute: "2-digit", ...(span > 600 ? {} : { second: "2-digit" }) };
+  const form = { hour: "2-digit", minute: "2-digit", ...(span > 600 || narrow ? {} : { second: "2-digit" }) };
   for (let tick = 0; tick <= ticks; tick += 1) {
     const at = from + ((now - from) * tick) / ticks, last = tick === ticks;
     parts.push(shape("line", { x1: x(at), x2: x(at), y1: HEAD - 4, y2: height, class: "tick" }));

@@ -228,14 +228,12 @@ class Faces:
 
     def live(self, number: int, camera: str = "door") -> int:
         """So many faces come and go: a start, an update and an end each; gives the newest row."""
-        rowid = 0
+        rows: list[Event] = []
         for _ in range(number):
             self._count += 1
-            event_id = f"01JF{self._count:022d}"
-            rows = [self._event(event_id, kind, camera) for kind in ("start", "update", "end")]
-            rowid = self._writer.append(rows)
-            self.written += [(event_id, row.type) for row in rows]
-        return rowid
+            rows += [self._event(f"01JF{self._count:022d}", kind, camera) for kind in ("start", "update", "end")]
+        self.written += [(row.id, row.type) for row in rows]
+        return self._writer.append(rows)
 
     def _event(self, event_id: str, kind: Any, camera: str) -> Event:
         return Event(0, event_id, 0, kind, camera, self._count, time.time_ns(), time.monotonic_ns(), "boot",

@@ -1,4 +1,4 @@
-"""A node without cameras and models: a thread that writes a real ring and sends what capture, track and publish would."""
+"""A node without cameras and models: a thread writes a real ring and sends what capture, track and publish would."""
 
 from __future__ import annotations
 

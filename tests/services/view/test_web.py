@@ -1,0 +1,200 @@
+"""What the web server answers: state, events, commands, and to whom."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from common.eventlog import Event, EventLogWriter, boot_id
+from common.settings import EventSettings
+from common.wire import Command
+
+EVENT = "01JDABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def test_state_names_cameras_processes_and_switches(page, producer, until) -> None:
+    until(lambda: page.state()["controls"]["available"])
+    state = page.state()
+    assert (state["node"], state["version"]) == ("vedette", state["version"])
+    [camera] = state["cameras"]
+    assert (camera["name"], camera["status"], camera["width"], camera["faces"]) == ("door", "online", 640, 1)
+    assert camera["controls"] == {"enabled": True, "detect_fps": 0.0, "privacy": False}
+    rows = {row["name"]: row for row in state["processes"]}
+    assert set(rows) == {"watchdog", "track", "publish", "view", "infer:0", "capture:door"}
+    assert rows["view"]["state"] == "running"
+    assert rows["view"]["pss_mb"] > 10
+    assert rows["track"]["state"] == "away"
+
+
+def test_silent_camera_and_silent_publish_are_told(page, producer, until) -> None:
+    until(lambda: page.state()["controls"]["available"])
+    producer.close()
+    until(lambda: page.state()["cameras"][0]["status"] == "offline")
+    assert "silent" in page.state()["cameras"][0]["reason"]
+    until(lambda: not page.state()["controls"]["available"])
+    assert page.command({"target": "door", "what": "privacy", "payload": "ON"}) == 503
+
+
+def test_commands_reach_publish(page, producer, until) -> None:
+    until(lambda: page.state()["controls"]["available"])
+    assert page.command({"target": "door", "what": "privacy", "payload": "ON"}) == 202
+    assert page.command({"target": "infer:0", "what": "restart", "payload": "PRESS"}) == 202
+    wanted = [Command("door", "privacy", "ON"), Command("infer:0", "restart", "PRESS")]
+    until(lambda: producer.commands == wanted)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"target": "cellar", "what": "privacy", "payload": "ON"},
+        {"target": "door", "what": "privacy", "payload": "maybe"},
+        {"target": "door", "what": "detect_fps", "payload": "nan"},
+        {"target": "door", "what": "restart", "payload": "PRESS"},
+        {"target": "door", "what": "format", "payload": "ON"},
+        {"target": "door"},
+        [],
+        "x" * 5000,
+    ],
+)
+def test_senseless_command_is_refused(page, body: object) -> None:
+    assert page.command(body) == 400
+
+
+def test_command_of_another_site_is_refused(page) -> None:
+    body = json.dumps({"target": "door", "what": "privacy", "payload": "OFF"})
+    kind = {"Content_Type": "application/json"}
+    assert page.ask("/api/command", "POST", body, **kind)[0] == 403  # a form or a simple request has no such header
+    assert page.ask("/api/command", "POST", body, Content_Type="text/plain", X_Vedette="1")[0] == 403
+    assert page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Origin="http://evil.example")[0] == 403
+    assert page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Sec_Fetch_Site="same-site")[0] == 403
+    assert page.ask("/api/command", "GET")[0] == 405
+
+
+def test_pictures_are_not_given_to_other_sites(page) -> None:
+    status, headers, _ = page.ask("/snapshot/door.jpg", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors")
+    assert status == 403
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8770", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8770", 200),
+        (socket.gethostname(), 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example:80", 421),
+        ("", 421),
+    ],
+)
+def test_only_known_host_names_are_answered(page, host: str, status: int) -> None:
+    assert page.ask("/healthz", Host=host)[0] == status
+
+
+def test_unknown_host_is_told_the_line_to_add(start_view: Callable) -> None:
+    page = start_view(allowed_hosts=["cams.example"])
+    assert page.ask("/healthz", Host="cams.example")[0] == 200
+    assert b"view: {allowed_hosts: [other.example]}" in page.ask("/healthz", Host="other.example")[2]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../service.py",
+        "/static/%2e%2e/service.py",
+        "/static/..%2fservice.py",
+        "/static/index.html",
+        "/faces/../../view.key.jpg",
+        "/faces/..%2f..%2fevents.jpg",
+        "/snapshot/..%2fdoor.jpg",
+        "/snapshot/cellar.jpg",
+        "/stream/cellar.mjpg",
+        "/etc/passwd",
+        "//etc/passwd",
+    ],
+)
+def test_no_path_leads_out(page, path: str) -> None:
+    assert page.ask(path)[0] == 404
+
+
+def test_every_answer_has_the_security_headers(page) -> None:
+    for path in ("/", "/static/app.js", "/api/state", "/nothing", "/healthz"):
+        _, headers, _ = page.ask(path)
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+        assert "server" not in headers
+
+
+def test_frame_ancestors_are_a_setting(start_view: Callable) -> None:
+    _, headers, _ = start_view(frame_ancestors=["http://homeassistant.local:8123"]).ask("/")
+    assert "frame-ancestors http://homeassistant.local:8123" in headers["content-security-policy"]
+    assert "x-frame-options" not in headers
+
+
+@pytest.mark.parametrize("prefix", ["", "/cams"])
+def test_path_prefix_may_be_stripped_by_the_proxy_or_not(start_view: Callable, prefix: str) -> None:
+    page = start_view(root_path="/cams")
+    assert page.ask(f"{prefix}/api/state")[0] == 200
+    assert page.ask(f"{prefix}/static/app.js")[1]["content-type"].startswith("text/javascript")
+    assert page.ask("/cams")[1]["location"] == "/cams/"
+
+
+def test_files_of_the_page_are_asked_for_once(page) -> None:
+    _, headers, data = page.ask("/static/app.js")
+    assert data
+    assert page.ask("/static/app.js", If_None_Match=headers["etag"])[0] == 304
+
+
+def test_events_and_faces_come_from_the_state_directory(page) -> None:
+    state_dir = Path(page.settings.state_dir)
+    assert json.loads(page.ask("/api/events")[2]) == {"rowid": 0, "events": [], "problem": ""}
+    log = EventLogWriter(state_dir, EventSettings())
+    now, mono = time.time_ns(), time.monotonic_ns()
+    fixed = (EVENT, 0, "start", "door", 7, now, mono, boot_id(), (0.1, 0.2, 0.3, 0.4), 0.9, 0.9, 0.0, ("gate",))
+    last = log.append([Event(0, *fixed)])
+    log.close()
+    answer = json.loads(page.ask("/api/events?limit=5")[2])
+    [event] = answer["events"]
+    assert answer["rowid"] == last
+    assert (event["id"], event["type"], event["box"], event["face"]) == (EVENT, "start", [0.1, 0.2, 0.3, 0.4], None)
+    assert json.loads(page.ask(f"/api/events?after={last}")[2])["events"] == []
+    assert page.ask(f"/faces/{EVENT}.jpg")[0] == 404
+    picture = state_dir / "snapshots" / "door" / f"{EVENT}.jpg"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"\xff\xd8 face")
+    assert page.ask(f"/faces/{EVENT}.jpg")[2] == b"\xff\xd8 face"
+    assert json.loads(page.ask("/api/events")[2])["events"][0]["face"] == f"faces/{EVENT}.jpg"
+    assert page.ask("/api/events?limit=many")[0] == 400
+
+
+def test_metrics_can_be_read_by_prometheus(page, producer, until) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    until(lambda: page.state()["cameras"][0]["faces"] == 1)
+    status, headers, data = page.ask("/metrics")
+    families = {family.name: family for family in text_string_to_metric_families(data.decode())}
+    assert (status, headers["content-type"].split(";")[0]) == (200, "text/plain")
+    assert families["vedette_camera_faces"].samples[0].value == 1
+    up = {sample.labels["process"]: sample.value for sample in families["vedette_process_up"].samples}
+    assert (up["view"], up["track"]) == (1, 0)
+
+
+def test_head_of_a_stream_ends(page) -> None:
+    assert page.ask("/stream/door.mjpg", "HEAD")[0] == 200
+
+
+def test_view_stops_at_once_while_somebody_looks(page, producer) -> None:
+    stream = page.stream()
+    next(stream)
+    page.process.terminate()
+    assert page.process.wait(5) == 0
+    stream.close()
