@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-FACES: Final = 32  # more faces vote no better, and the votes grow with the fourth power
+FACES: Final = 32  # more tracks vote no better, and the time grows with the square
 FAR: Final = 4.0  # sides; a shift beyond it is not believed
 AGREE: Final = 0.25  # sides; how near two shifts are that agree
 LEAST_VOTES: Final = 3
@@ -22,16 +22,17 @@ def shift(tracks: Array, boxes: Array) -> Array | None:
         boxes: Detected boxes, shape (4, m), same convention.
 
     Returns:
-        Shift in pixels, shape (2,); None where there is no such shift or none that matters.
+        Shift in pixels, shape (2, 1); None where there is no such shift or none that matters.
 
     Source:
         A vote over all pairs, as in Ballard, "Generalizing the Hough Transform", 1981; what for is section 3.2 of
         Aharon et al. 2022, arXiv:2206.14651, which finds it in the pixels.
     """
-    tracks, boxes = tracks[:, :FACES], boxes[:, :FACES]
+    tracks = tracks[:, :FACES]
     n, m = tracks.shape[1], boxes.shape[1]
     if min(n, m) < LEAST_VOTES:
         return None
+    boxes = boxes[:, np.lexsort(boxes)]  # the vote must not depend on the order of the detections
     move = boxes[:2, None, :] - tracks[:2, :, None]
     side = np.median(np.sqrt(tracks[2] * tracks[3]))
     area = np.abs(np.log(tracks[2] * tracks[3])[:, None] - np.log(boxes[2] * boxes[3]))
@@ -44,5 +45,5 @@ def shift(tracks: Array, boxes: Array) -> Array | None:
     if agree[best] < max(LEAST_VOTES, 0.5 * min(n, m)):
         return None
     chosen = np.abs(moves - moves[:, best : best + 1]).max(axis=0) < AGREE * side
-    found: Array = np.median(moves[:, chosen], axis=1)
+    found: Array = np.median(moves[:, chosen], axis=1, keepdims=True)
     return found if np.abs(found).max() > LEAST_SHIFT * side else None

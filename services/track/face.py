@@ -1,12 +1,13 @@
 """Mode `face`, the default: makes the id of a face last.
 
-Each frame goes through a cascade: shift of the camera, then overlap with sure detections, then overlap with unsure ones,
-then distance for what overlaps nothing (small, fast or returning faces). A predicted box is shown for a short miss.
+Each frame goes through a cascade: the shift of the camera, then sure detections by overlap, then by distance for what
+overlaps nothing (small, fast or returning faces), then unsure detections by overlap. Lengths are in sides of the box.
 
 Source:
     Bewley et al. 2016, arXiv:1602.00763 (filter and overlap); Zhang et al. 2021, arXiv:2110.06864 (unsure detections
-    second); Cao et al. 2022, arXiv:2203.14360 (last observation of a lost track); Yang et al. 2022, arXiv:2211.14317
-    (a wider gate second); Aharon et al. 2022, arXiv:2206.14651 (camera motion first).
+    last); Cao et al. 2022, arXiv:2203.14360 (last seen place of a lost track); Yang et al. 2022, arXiv:2211.14317
+    (a wider gate second); Aharon et al. 2022, arXiv:2206.14651 (camera motion first); Du et al. 2021, arXiv:2202.11983
+    (an unsure detection moves its track less).
 """
 
 from typing import Final
@@ -18,46 +19,26 @@ from services.track import kalman
 from services.track.association import match
 from services.track.boxes import distances, from_cxcywh, overlaps, to_cxcywh
 from services.track.egomotion import shift
-from services.track.population import (
-    AGE,
-    COUNTERS_END,
-    HITS,
-    IDLE,
-    NONE,
-    SCORE,
-    Array,
-    Index,
-    Mask,
-    Population,
-)
+from services.track.population import AGE, COUNTERS_END, HITS, IDLE, NONE, SCORE, Array, Index, Mask, Population
 from services.track.tracks import CONFIRMED, LOST, TENTATIVE
 
 SCORE_SUM, KNOWN, LAST_X, LAST_Y = range(COUNTERS_END, COUNTERS_END + 4)
 LAST: Final = slice(LAST_X, LAST_Y + 1)  # centre where the track was last seen, moved with the camera
 
-NOISE_X: Final = 0.04  # the rest of this block is in sides of the box, standard deviations
-NOISE_V: Final = 0.004
-NOISE_SIDE_V: Final = 0.002
-NOISE_MEASURED: Final = 0.07
-START_V: Final = 0.7
-START_SIDE_V: Final = 0.05
-MANOEUVRE: Final = 9.0  # squared residual over its variance; above it the velocity was wrong, not the measurement
+NOISE_X: Final = 0.03  # standard deviations, in sides of the box, the first two gained per nominal frame
+NOISE_V: Final = np.array([[0.002], [0.002], [0.004], [0.004]])  # of the centre, and of the sides
+NOISE_MEASURED: Final = 0.05
+START_V: Final = np.array([[0.7], [0.7], [0.05], [0.05]])
+UNSURE: Final = 2.0  # a detection of score 0 is 1 + UNSURE times as noisy as one of score 1
+JUMP: Final = 6.0  # squared residual over its variance; beyond it the velocity was wrong, not the measurement
+JUMP_SIZE: Final = 0.2  # logarithm of the change of a side; beyond it a part of the face is hidden, and nothing jumped
 SPREAD: Final = 3.0  # standard deviations of the predicted place within which a face may be found
-LOST_PENALTY = 0.0
-TENT_PENALTY = 0.0
-DAMP = 1.0
-LEASH = 0.0
-NSA = 0.0
-BLOCK = 1.0
-JPOS = 1
-EARLY = 1
-FIRST = 1
-SURE = 0.8
-TENTATIVE_AGE: Final = 2.0  # nominal frames that an unconfirmed track may miss
+FADE: Final = 0.04  # per nominal frame; of two tracks that overlap a detection alike, the one seen last gets it
+TENTATIVE_MISSES: Final = 2  # updates that a track may miss before it is confirmed
 
 
 class FaceTracker(Population):
-    """Tracker for faces; each setting can be turned off by the value given for it."""
+    """Tracker for faces. Times are in nominal frames."""
 
     rows = LAST_Y + 1
 
@@ -67,37 +48,42 @@ class FaceTracker(Population):
         min_hits: int = 3,
         iou_threshold: float = 0.3,
         *,
-        start_score: float = 0.5,
-        confirm_score: float = 0.65,
+        start_score: float = 0.7,
         low_score: float = 0.1,
+        confirm_score: float = 0.65,
+        sure_score: float = 0.8,
         reach: float = 0.8,
         memory: float = 30,
         coast: float = 1,
         camera: bool = True,
         manoeuvre: bool = True,
     ) -> None:
-        """Settings; sizes are in sides of the box, times in nominal frames.
+        """Settings; each but the first three names the value that turns it off.
 
         Args:
-            max_age: How long a face that is not seen is followed by every stage.
+            max_age: How long a face that is not seen is looked for by overlap.
             min_hits: Detections before a track is confirmed.
             iou_threshold: Least IoU of a predicted box and a detection that belong together.
-            start_score: Least score of a detection that may start a track.
-            confirm_score: Least mean score of a track that is confirmed; 0 turns it off.
-            low_score: Detections from here to `start_score` go on with tracks they overlap; `start_score` turns it off.
-            reach: Centre distance within which a detection that overlaps nothing goes on with a track; 0 turns it off.
-            memory: How much longer than `max_age` a face is remembered to be re-attached by distance; 0 turns it off.
-            coast: How long a confirmed track is shown without a detection; 0 turns it off.
-            camera: Whether a shift common to all faces is taken as motion of the camera.
-            manoeuvre: Whether a face that jumps makes its velocity uncertain.
+            start_score: Least score of a detection that may start a track; 0 for all.
+            low_score: Detections from here to `start_score` go on with tracks they overlap; `start_score` for none.
+            confirm_score: Least mean score of a track that is confirmed; 0 for any.
+            sure_score: A track of this mean score is confirmed one detection earlier, and at once in the first
+                `min_hits` frames; above 1 for none.
+            reach: Distance of the centres, in sides of the box and beyond what the filter expects, within which a
+                detection that overlaps nothing goes on with a track; 0 for no matching by distance.
+            memory: How much longer than `max_age` a face can be found again by distance; 0 for not at all.
+            coast: How many updates a confirmed track is shown without a detection; 0 for none.
+            camera: Whether a shift that most faces share is taken as motion of the camera.
+            manoeuvre: Whether a face that jumps makes its own velocity uncertain.
         """
         super().__init__()
         self.max_age = max_age
         self.min_hits = min_hits
         self.iou_threshold = iou_threshold
         self.start_score = start_score
-        self.confirm_score = confirm_score
         self.low_score = low_score
+        self.confirm_score = confirm_score
+        self.sure_score = sure_score
         self.reach = reach
         self.memory = memory
         self.coast = coast
@@ -105,15 +91,13 @@ class FaceTracker(Population):
         self.manoeuvre = manoeuvre
 
     def _move(self, table: Array, dt: float) -> None:
-        sides = table[2:4].copy()
-        variance = np.square(np.concatenate((sides, sides)))
-        if DAMP < 1.0:
-            table[kalman.V] *= np.where(table[IDLE] > 0, DAMP**dt, 1.0)
+        variance = np.square(_sides(table[:4]))
         noise = np.zeros((kalman.ROWS, table.shape[1]))
-        noise[kalman.PXX] = variance * (NOISE_X**2 * dt)
-        noise[kalman.PVV] = variance * np.square([[NOISE_V], [NOISE_V], [NOISE_SIDE_V], [NOISE_SIDE_V]]) * dt
+        noise[kalman.PXX] = variance * (NOISE_X * NOISE_X * dt)
+        noise[kalman.PVV] = variance * (NOISE_V * NOISE_V * dt)
+        least = 0.5 * table[2:4]
         kalman.predict(table, kalman.transition(dt), noise)
-        np.maximum(table[2:4], 0.5 * sides, out=table[2:4])
+        np.maximum(table[2:4], least, out=table[2:4])  # a box that shrinks in the dark must not vanish
         table[AGE : IDLE + 1] += dt
 
     def _associate(self, xyxy: Array, scores: Array) -> Index:
@@ -128,106 +112,107 @@ class FaceTracker(Population):
         if self.camera:
             self._follow_camera(boxes[:, sure])
         near = (self._table[IDLE] <= self.max_age).nonzero()[0]
-        t1, d1 = self._by_overlap(near, sure, xyxy)
-        near, rest = _without(near, t1), _without(sure, d1)
-        t2, d2 = self._by_distance(_without(tracks, t1), rest, boxes)
+        t1, d1 = self._by_overlap(near, sure, boxes, xyxy)
+        near, sure = _without(near, t1), _without(sure, d1)
+        t2, d2 = self._by_distance(_without(tracks, t1), sure, boxes)
+        near, sure = _without(near, t2), _without(sure, d2)
         unsure = ((scores >= self.low_score) & (scores < self.start_score)).nonzero()[0]
-        t3, d3 = self._by_overlap(_without(near, t2), unsure, xyxy)
+        t3, d3 = self._by_overlap(near, unsure, boxes, xyxy)
         self._correct(np.concatenate((t1, t2, t3)), np.concatenate((d1, d2, d3)), boxes, scores)
-        rest = _without(rest, d2)
-        if BLOCK < 1.0 and len(rest):
-            p, q = self._table[:4, np.concatenate((t1, t2))], xyxy[:, rest]
-            i, j, iou = overlaps(from_cxcywh(p), p[2] * p[3], q, (q[2] - q[0]) * (q[3] - q[1]))
-            rest = _without(rest, rest[j[iou > BLOCK]])
-        return rest
+        return sure
 
     def _follow_camera(self, boxes: Array) -> None:
         table = self._table
-        settled = ((table[IDLE] <= 2.0 * np.median(table[IDLE])) & (table[KNOWN] > 0.0)).nonzero()[0]
-        move = shift(table[:4, settled], boxes)
+        move = shift(table[:4].compress((table[KNOWN] > 0.0) & (table[IDLE] <= 2.0 * self._dt), 1), boxes)
         if move is not None:
-            table[:2] += move[:, None]
-            table[LAST] += move[:, None]
+            table[:2] += move
+            table[LAST] += move
 
-    def _by_overlap(self, tracks: Index, detections: Index, xyxy: Array) -> tuple[Index, Index]:
-        p, q = self._table[:4, tracks], xyxy[:, detections]
-        i, j, iou = overlaps(from_cxcywh(p), p[2] * p[3], q, (q[2] - q[0]) * (q[3] - q[1]))
+    def _by_overlap(self, tracks: Index, detections: Index, boxes: Array, xyxy: Array) -> tuple[Index, Index]:
+        if not len(tracks) or not len(detections):
+            return NONE, NONE
+        p, q = self._table[:4].take(tracks, 1), boxes.take(detections, 1)
+        i, j, iou = overlaps(from_cxcywh(p), p[2] * p[3], xyxy.take(detections, 1), q[2] * q[3])
         good = iou >= self.iou_threshold
-        i, j, iou = i[good], j[good], iou[good]
-        idle = self._table[IDLE, tracks]
-        fresh = np.exp(-LOST_PENALTY * (idle - 1.0)) * np.where(self._table[KNOWN, tracks] > 0, 1.0, 1.0 - TENT_PENALTY)
-        i, j, _ = match(i, j, iou * fresh[i], (len(tracks), len(detections)))
+        i, j = i[good], j[good]
+        fresh = np.exp(-FADE * self._table[IDLE].take(tracks))
+        i, j, _ = match(i, j, iou[good] * fresh[i], (len(tracks), len(detections)))
         return tracks[i], detections[j]
 
     def _by_distance(self, tracks: Index, detections: Index, boxes: Array) -> tuple[Index, Index]:
-        """Pairs near each other in sides of the box, from the predicted place or from where the track was last seen."""
+        """Pairs near each other, from the predicted place or from where the track was last seen."""
         if not self.reach or not len(tracks) or not len(detections):
-            return tracks[:0], detections[:0]
-        table = self._table[:, tracks]
-        reach = self.reach * table[2:4] + SPREAD * np.sqrt(table[8:10])
-        i, j, distance = distances(table, table[LAST], reach, boxes[:, detections])
+            return NONE, NONE
+        table = self._table.take(tracks, 1)
+        reach = self.reach * table[2:4] + SPREAD * np.sqrt(table[kalman.PXX][:2])
+        i, j, distance = distances(table, table[LAST], reach, boxes.take(detections, 1))
         i, j, _ = match(i, j, 1.0 - distance, (len(tracks), len(detections)))
         return tracks[i], detections[j]
 
     def _correct(self, t: Index, d: Index, boxes: Array, scores: Array) -> None:
         table = self._table
+        elapsed = np.maximum(table[IDLE], 0.1)
         seen, weight = self._count(t, d, scores)
-        table[SCORE_SUM][t] += scores[d]
+        table[SCORE_SUM] += weight * table[SCORE]
         table[LAST, t] = boxes[:2, d]
         measured = boxes.take(seen, 1)
-        sides = table[2:4]
-        noise = np.square(NOISE_MEASURED * np.concatenate((sides, sides)))
-        if NSA:
-            unsure = np.zeros(table.shape[1])
-            unsure[t] = 1.0 - scores[d]
-            noise = noise * np.square(1.0 + NSA * unsure)
+        doubt = NOISE_MEASURED * (1.0 + UNSURE * np.clip(1.0 - table[SCORE], 0.0, 1.0))
+        noise = np.square(doubt * _sides(table[:4]))
         if self.manoeuvre:
-            excess = (measured - table[:4]) ** 2 - MANOEUVRE * (table[kalman.PXX] + noise)
-            jump = np.maximum(excess[:2], 0.0) * weight
-            if JPOS:
-                table[8:10] += jump
-            table[12:14] += jump
-            table[16:18] += jump
+            _doubt_velocity(table, measured, noise, weight, elapsed)
         kalman.correct(table, measured, noise, weight)
-        if LEASH:
-            tied = measured.take(t, 1)
-            slack = LEASH * np.concatenate((tied[2:], tied[2:]))
-            table[:4, t] = np.clip(table[:4, t], tied - slack, tied + slack)
-        need = np.where((table[SCORE_SUM] >= SURE * table[HITS]), self.min_hits - EARLY, self.min_hits)
-        if FIRST and self._frames <= self.min_hits:
-            need = 1
-        known = (table[HITS] >= need) & (table[SCORE_SUM] >= self.confirm_score * table[HITS])
-        table[KNOWN] = np.maximum(table[KNOWN], known)
+        np.maximum(table[KNOWN], self._confirmed(table), out=table[KNOWN])
+
+    def _confirmed(self, table: Array) -> Mask:
+        hits, total = table[HITS], table[SCORE_SUM]
+        needed = self.min_hits - (total >= self.sure_score * hits)
+        if self._frames <= self.min_hits:
+            needed = np.where(total >= self.sure_score * hits, 1, self.min_hits)
+        return np.asarray((hits >= needed) & (total >= self.confirm_score * hits))
 
     def _newborn(self, born: Array, xyxy: Array) -> None:
         boxes = to_cxcywh(xyxy)
+        sides = _sides(boxes)
         born[kalman.X] = boxes
-        sides = boxes[2:4]
-        born[kalman.PXX] = np.square(NOISE_MEASURED * np.concatenate((sides, sides)))
-        born[16:18] = np.square(START_V * sides)
-        born[18:20] = np.square(START_SIDE_V * sides)
+        born[kalman.PXX] = np.square(NOISE_MEASURED * sides)
+        born[kalman.PVV] = np.square(START_V * sides)
         born[SCORE_SUM] = born[SCORE]
         born[LAST] = boxes[:2]
-        born[KNOWN] = FIRST and self._frames <= self.min_hits or self.min_hits - EARLY <= 1
+        born[KNOWN] = self._confirmed(born)
 
     def _corners(self, table: Array) -> Array:
         return from_cxcywh(table)
 
     def _alive(self) -> Mask:
-        limit = np.where(self._table[KNOWN] > 0.0, self.max_age + self.memory, TENTATIVE_AGE)
+        limit = np.where(self._table[KNOWN] > 0.0, self.max_age + self.memory, TENTATIVE_MISSES * self._dt)
         return np.asarray(self._table[IDLE] <= limit)
 
     def _shown(self) -> Mask:
-        return np.asarray((self._table[KNOWN] > 0.0) & (self._table[IDLE] <= self.coast))
+        return np.asarray((self._table[KNOWN] > 0.0) & (self._table[IDLE] <= self.coast * self._dt))
 
     def _states(self, shown: Mask) -> NDArray[np.uint8]:
-        states = np.where(shown, CONFIRMED, np.where(self._table[KNOWN] > 0.0, LOST, TENTATIVE))
-        return states.astype(np.uint8)
+        return np.where(shown, CONFIRMED, np.where(self._table[KNOWN] > 0.0, LOST, TENTATIVE)).astype(np.uint8)
+
+
+def _sides(boxes: Array) -> Array:
+    """Width and height for the centre, and again for themselves, shape (4, n), of boxes cxcywh."""
+    return np.concatenate((boxes[2:4], boxes[2:4]))
+
+
+def _doubt_velocity(table: Array, measured: Array, noise: Array, weight: Array, elapsed: Array) -> None:
+    """Make the filter believe a jump that it did not expect: what is beyond its variance was the velocity's fault."""
+    excess = (measured[:2] - table[:2]) ** 2 - JUMP * (table[kalman.PXX] + noise)[:2]
+    whole = np.abs(np.log(measured[2:4] / table[2:4])).max(axis=0) < JUMP_SIZE
+    jump = np.maximum(excess, 0.0) * (weight * whole)
+    table[kalman.PXX][:2] += jump
+    table[kalman.PXV][:2] += jump / elapsed
+    table[kalman.PVV][:2] += jump / elapsed**2
 
 
 def _without(index: Index, taken: Index) -> Index:
-    if not len(taken):
+    """The entries of `index` that are not in `taken`."""
+    if not len(taken) or not len(index):
         return index
-    keep = np.ones(int(max(index.max(initial=0), taken.max())) + 1, np.bool_)
+    keep = np.ones(int(max(index.max(), taken.max())) + 1, np.bool_)
     keep[taken] = False
     return index[keep[index]]

@@ -36,6 +36,7 @@ class Population(ABC):
         self.ignored = 0
         self._frames = 0
         self._last_id = 0
+        self._dt = 1.0
         self._table: Array = np.empty((self.rows, 0))
 
     def update(self, detections: Array, dt: float = 1.0) -> Array:
@@ -82,7 +83,13 @@ class Population(ABC):
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on after a restart, as plain lists and numbers."""
-        return {"frames": self._frames, "last_id": self._last_id, "ignored": self.ignored, "table": self._table.tolist()}
+        return {
+            "frames": self._frames,
+            "last_id": self._last_id,
+            "ignored": self.ignored,
+            "dt": self._dt,
+            "table": self._table.tolist(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state()` of the same mode gave.
@@ -93,7 +100,8 @@ class Population(ABC):
         table = np.array(state["table"], dtype=np.float64)
         if table.ndim != 2 or len(table) != self.rows:
             raise ValueError(f"checkpoint has {len(table)} rows, this tracker has {self.rows}")
-        self._frames, self._last_id, self.ignored = state["frames"], state["last_id"], state["ignored"]
+        self._frames, self._last_id = int(state["frames"]), int(state["last_id"])
+        self.ignored, self._dt = int(state["ignored"]), float(state["dt"])
         self._table = table
 
     @abstractmethod
@@ -131,6 +139,7 @@ class Population(ABC):
             detections = detections.take(index, 1)
         xyxy, scores = detections[:4], detections[4]
         self._frames += 1
+        self._dt = dt
         if self._table.shape[1]:
             self._move(self._table, dt)
         new = self._associate(xyxy, scores)

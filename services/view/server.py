@@ -84,6 +84,7 @@ def bind(host: str, port: int) -> socket.socket:
         made.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)  # accepted connections inherit it
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.bind(address)
+        made.listen()  # another program may have bound it too; who listens first has it
     except OSError as error:
         made.close()
         if error.errno == errno.EADDRINUSE:

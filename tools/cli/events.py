@@ -59,7 +59,9 @@ def _events(settings: Settings, last: int, follow: bool) -> Iterator[Event]:
         return
     reader = EventLogReader(settings.state_dir)
     known = reader.last_rowid()
-    yield from reversed(reader.latest(last)) if last else ()
+    for event in reversed(reader.latest(last)) if last else ():
+        known = max(known, event.rowid)  # one may have come in between
+        yield event
     if not follow:
         return
     with Bus(settings.runtime_dir) as bus:

@@ -1,4 +1,4 @@
-"""A broker of our own for the demo: on loopback only, in a process of its own, MQTT 5."""
+"""A broker of our own for the demo: on loopback only, MQTT 3.1.1, which every client speaks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ max_outgoing_packet_count = 200
 max_segment_size = 10485760
 max_segment_count = 4
 
-[v5.1]
-name = "v5"
+[v4.1]
+name = "v4"
 listen = "{host}:{port}"
 next_connection_delay_ms = 1
 
-[v5.1.connections]
+[v4.1.connections]
 connection_timeout_ms = 5000
 max_payload_size = {max_payload}
 max_inflight_count = 100

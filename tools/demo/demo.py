@@ -44,7 +44,8 @@ def run_demo(file: Path | None, seconds: float | None, *, headless: bool) -> int
     Returns:
         Exit code: 0, or 1 when no event arrived in the given time.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also when started in the background, where SIGINT is ignored
+        signal.signal(number, signal.default_int_handler)
     tally = Tally()
     interrupted = True
     with private_directory("vedette-demo-") as directory, contextlib.ExitStack() as stack:
@@ -90,7 +91,8 @@ def _settings(file: Path | None, directory: Path, stack: contextlib.ExitStack) -
         "view": {"port": free_port(8770)},
     }
     if file is None and not any(keys[0] == "mqtt" for keys, _value in environment_keys()):
-        tree["mqtt"] = {"host": "127.0.0.1", "port": stack.enter_context(embedded_broker(directory))}
+        port = stack.enter_context(embedded_broker(directory))
+        tree["mqtt"] = {"host": "127.0.0.1", "port": port, "protocol": "3.1.1"}
     path = directory / "vedette.yml"
     path.write_text(yaml.safe_dump(tree), encoding="utf-8")
     overrides = {"mqtt": dataclasses.asdict(load(file).mqtt)} if file is not None else None

@@ -49,7 +49,8 @@ def run_replay(file: Path | None, clip: Path, out: Path) -> int:
     """
     if not clip.is_file():
         raise ConfigError(f"clip {clip}: no such file")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also when started in the background, where SIGINT is ignored
+        signal.signal(number, signal.default_int_handler)
     with private_directory("vedette-replay-") as directory:
         settings = _settings(file, clip, directory)
         pull_if_missing(settings)

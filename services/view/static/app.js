@@ -24,6 +24,7 @@ async function turn() {
 function show(state) {
   if (started !== null && (started !== state.started || lostAt !== null)) reconnect();
   started = state.started;
+  delete document.body.dataset.away;
   document.title = `${state.node} · Vedette`;
   write($("node"), state.node);
   write($("version"), `Vedette ${state.version}`);
@@ -76,6 +77,7 @@ async function showEvents(newest) {
 
 function lose(error) {
   lostAt ??= Date.now();
+  document.body.dataset.away = "";
   const seconds = Math.round((Date.now() - lostAt) / 1000);
   $("health").dataset.state = "bad";
   write($("health-text"), "No answer");

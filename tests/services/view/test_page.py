@@ -27,7 +27,8 @@ PIXELS = """() => {
     return Array.from(pen.getImageData(0, 0, 64, 36).data).join();
 }"""
 TOO_WIDE = """() => Array.from(document.body.querySelectorAll("*"))
-    .filter((node) => node.getBoundingClientRect().right > window.innerWidth + 1 && !node.closest(".scroll, .hidden, .skip"))
+    .filter((node) => !node.closest(".scroll, .hidden, .skip"))
+    .filter((node) => node.getBoundingClientRect().right > window.innerWidth + 1)
     .map((node) => node.outerHTML.slice(0, 150))"""
 UNNAMED = """() => Array.from(document.querySelectorAll("button, a, input, textarea, img, svg[role=img], select"))
     .filter((node) => node.checkVisibility() && !(node.getAttribute("aria-label") || node.textContent.trim()
