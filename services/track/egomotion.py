@@ -42,7 +42,8 @@ def shift(tracks: Array, boxes: Array) -> Array | None:
     moves = move[:, i, j]
     agree = (np.abs(moves[:, :, None] - moves[:, None, :]).max(axis=0) < AGREE * side).sum(axis=1)
     best = int(agree.argmax())
-    if agree[best] < max(LEAST_VOTES, 0.5 * min(n, m)):
+    still = (np.abs(moves).max(axis=0) < AGREE * side).sum()
+    if agree[best] < max(LEAST_VOTES, 0.5 * min(n, m), 2 * still):
         return None
     chosen = np.abs(moves - moves[:, best : best + 1]).max(axis=0) < AGREE * side
     found: Array = np.median(moves[:, chosen], axis=1, keepdims=True)

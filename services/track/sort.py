@@ -42,7 +42,7 @@ class Sort(Population):
         step, noise = (STEP, NOISE) if dt == 1.0 else (kalman.transition(dt), NOISE * dt)
         kalman.predict(table, step, noise)
         table[AGE : IDLE + 1] += dt
-        if table.shape[1] and np.minimum.reduce(table[2]) <= 0.0:  # the area must stay positive: such a box has stopped shrinking
+        if table.shape[1] and np.minimum.reduce(table[2]) <= 0.0:  # the area must stay positive
             gone = table[2] <= 0.0
             table[2][gone] -= table[6][gone] * dt
             table[6][gone] = 0.0

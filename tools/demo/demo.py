@@ -101,10 +101,8 @@ def _settings(file: Path | None, directory: Path, stack: contextlib.ExitStack) -
 
 def _head(settings: Settings) -> str:
     mqtt, view = settings.mqtt, settings.view
-    return (
-        f"page http://{view.host}:{view.port}/   MQTT {mqtt.host}:{mqtt.port}, topics {mqtt.base}/{settings.node}/#   "
-        "Ctrl-C ends it"
-    )
+    listen = f"mosquitto_sub -h {mqtt.host} -p {mqtt.port} -t '{mqtt.base}/{settings.node}/#' -v"
+    return f"page http://{view.host}:{view.port}/   MQTT {listen}   Ctrl-C ends it"
 
 
 def _follow(
