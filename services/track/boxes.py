@@ -69,8 +69,10 @@ def overlaps(a: Array, area_a: Array, b: Array, area_b: Array) -> tuple[Index, I
         Everingham et al., "The PASCAL VOC Challenge", IJCV 2010, eq. 4.
     """
     touch = (a[:2, :, None] < b[2:, None]) & (b[:2, None] < a[2:, :, None])
-    i, j = np.divmod((touch[0] & touch[1]).ravel().nonzero()[0], max(b.shape[1], 1))  # 10 times faster than in 2-D
-    p, q = a.take(i, 1), b.take(j, 1)
+    flat: Index = (touch[0] & touch[1]).ravel().nonzero()[0]  # 10 times faster than in 2-D
+    i, j = flat // max(b.shape[1], 1), flat % max(b.shape[1], 1)
+    p: Array = a.take(i, 1)
+    q: Array = b.take(j, 1)
     side = np.minimum(p[2:], q[2:]) - np.maximum(p[:2], q[:2])
     inter = side[0] * side[1]
     return i, j, inter / (area_a.take(i) + area_b.take(j) - inter)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import time
 from pathlib import Path
 
 from common.config import supervised
 from common.errors import ConfigError, DeviceError
-from common.fleet import members
+from common.fleet import FLEET
 from common.service import HANG_S, Service
 from common.shm import remove_segments
 from common.stats import read_stats
@@ -22,8 +23,8 @@ LOOK_S = 0.5
 MARGIN_S = 0.5  # a hung loop ends itself at its limit and leaves a stack dump; we come after that
 LATE_S = 2.0  # a watchdog that was itself held up for so long judges nobody in this round
 STDIN = 0
-KILLED = -1  # exit status that supervisord gives a process that a signal ended
-LAST_BYTES = 2000
+LAST_BYTES = 8000  # of a log: a stack dump with some threads
+ORDINARY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3} [A-Z]+ ")  # how a line of ours begins
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +34,19 @@ class Watchdog:
 
     def __init__(self, service: Service, supervisor: Supervisor) -> None:
         self._service, self._supervisor = service, supervisor
-        settings = service.settings
-        every = members(settings.cameras, settings.infer.max_workers)
-        self._names = {member.program: member.name for member in every}
-        self._programs = {member.name: member.program for member in every}
         self._ledger = Ledger(service.runtime_dir)
         self._looked = time.monotonic()
 
     def catch_up(self) -> None:
         """Hear what was given up before we listened."""
         for program in self._programs_now():
-            if program.state == "FATAL" and program.program in self._names:
-                self._give_up(self._names[program.program])
+            name = process_name(program.program)
+            if program.state == "FATAL" and name is not None:
+                self._give_up(name)
 
     def follow(self, change: StateChange) -> None:
         """Note a state change, and plan a revival where it calls for one."""
-        name = self._names.get(change.program)
+        name = process_name(change.program)
         if name is None:
             return
         match change.state:
@@ -90,7 +88,7 @@ class Watchdog:
         except OSError:
             return  # the report of a process that is gone
         try:
-            if any(row.pid == pid and row.program == self._programs.get(name) for row in self._programs_now()):
+            if any(row.pid == pid and process_name(row.program) == name for row in self._programs_now()):
                 self._ledger.blame(name, f"no heartbeat for {silent_s:.1f} s, killed")
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
                 log.warning("killed process=%s pid=%d silent_s=%.1f", name, pid, silent_s)
@@ -110,7 +108,7 @@ class Watchdog:
     def _revive(self, name: str) -> None:
         log.info("revive process=%s", name)
         try:
-            self._supervisor.start(self._programs[name], wait=False)
+            self._supervisor.start(name.replace(":", "-", 1), wait=False)
             self._service.stats.count("revivals")
         except DeviceError as error:
             log.warning("revival failed process=%s error=%s", name, error)
@@ -122,9 +120,7 @@ class Watchdog:
             program = self._supervisor.program(change.program)
         except DeviceError:
             return "ended without a word"
-        if program.exit_status == KILLED:
-            return "killed by a signal"
-        return last_line(Path(program.log)) or program.error or "ended without a word"
+        return last_words(Path(program.log)) or "killed by a signal"
 
     def _programs_now(self) -> list[ProgramInfo]:
         try:
@@ -134,15 +130,31 @@ class Watchdog:
             return []
 
 
-def last_line(path: Path) -> str:
-    """The last line of a log file; empty when there is none."""
+def process_name(program: str) -> str | None:
+    """Name of a process by its program in supervisord, whatever the settings say by now; None for a foreign one."""
+    family, _, argument = program.partition("-")
+    row = FLEET.get(family)
+    if row is None or bool(argument) != (row.scaling != "one"):
+        return None
+    return f"{family}:{argument}" if argument else family
+
+
+def last_words(log_file: Path) -> str:
+    """What a process wrote when it broke; empty when its log ends with an ordinary line: then it was killed."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(path.stat().st_size - LAST_BYTES, 0))
+        with log_file.open("rb") as file:
+            file.seek(max(log_file.stat().st_size - LAST_BYTES, 0))
             lines = file.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:
         return ""
-    return lines[-1] if lines else ""
+    broken: list[str] = []
+    for line in reversed(lines):
+        if ORDINARY.match(line):
+            break
+        broken.insert(0, line)
+    if any(line.startswith("Timeout (") for line in broken):
+        return f"its loop hung, it ended itself; the stack is in {log_file.name}"
+    return broken[-1].strip() if broken else ""
 
 
 def main(service: Service) -> None:

@@ -54,6 +54,10 @@ class Ear:
     def __init__(self, bus: Bus) -> None:
         self._bus, self._tracks = bus, bus.subscriber("tracks")
 
+    def close(self) -> None:
+        """Hear no more."""
+        self._tracks.close()
+
     def collect(self, seconds: float) -> list[TrackFrame]:
         """All track frames of the next seconds."""
         heard: list[TrackFrame] = []
