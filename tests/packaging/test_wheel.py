@@ -19,7 +19,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("wheel")
     source = work / "source"
     source.mkdir()
-    for name in ("common", "services", "tools", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("common", "services", "tools", "deploy", "pyproject.toml", "README.md", "LICENSE"):
         (source / name).symlink_to(ROOT / name)
     command = [
         sys.executable,
@@ -39,8 +39,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_the_three_packages_and_their_data(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    tops = {name.split("/")[0] for name in names if ".dist-info" not in name and ".data/" not in name}
     assert tops == {"common", "services", "tools"}
+    assert [name for name in names if name.endswith("share/vedette/vedette.service")]
     for member in ("services/infer/models.toml", "services/view/static/index.html"):
         assert member in names
     assert not [name for name in names if name.endswith((".onnx", ".mp4"))]
