@@ -48,7 +48,7 @@ def kill(settings: Settings, ear: Ear, name: str) -> tuple[float, float]:
     flow = time.monotonic() - start
     while True:
         row = read_stats(settings.runtime_dir).get(name, {})
-        if row.get("pid", pid) != pid and row.get("state") == "running":
+        if row.get("pid", pid) != pid and row.get("state") in {"running", "waiting"}:
             break
         if time.monotonic() - start > DEADLINE_S:
             raise DeviceError(f"{name} did not come back")
