@@ -22,8 +22,8 @@ from services.track.egomotion import shift
 from services.track.population import AGE, COUNTERS_END, HITS, IDLE, NONE, SCORE, Array, Index, Mask, Population
 from services.track.tracks import CONFIRMED, LOST, TENTATIVE
 
-SCORE_SUM, KNOWN, LAST_X, LAST_Y = range(COUNTERS_END, COUNTERS_END + 4)
-LAST: Final = slice(LAST_X, LAST_Y + 1)  # centre where the track was last seen, moved with the camera
+SCORE_SUM, KNOWN = range(COUNTERS_END, COUNTERS_END + 2)
+SEEN: Final = slice(COUNTERS_END + 2, COUNTERS_END + 6)  # the box that was detected last, moved with the camera
 
 NOISE_X: Final = 0.03  # standard deviations, in sides of the box, the first two gained per nominal frame
 NOISE_V: Final = np.array([[0.002], [0.002], [0.004], [0.004]])  # of the centre, and of the sides
@@ -32,6 +32,8 @@ START_V: Final = np.array([[0.7], [0.7], [0.05], [0.05]])
 UNSURE: Final = 2.0  # a detection of score 0 is 1 + UNSURE times as noisy as one of score 1
 JUMP: Final = 6.0  # squared residual over its variance; beyond it the velocity was wrong, not the measurement
 JUMP_SIZE: Final = 0.2  # logarithm of the change of a side; beyond it a part of the face is hidden, and nothing jumped
+LEASH: Final = 0.02  # how far a box is shown from its detection: less is as noisy as the detector, more lags
+LEASH_SIZE: Final = 0.05  # logarithm of a side's change beyond which the detection is a part, and the filter is shown
 SPREAD: Final = 3.0  # standard deviations of the predicted place within which a face may be found
 FADE: Final = 0.04  # per nominal frame; of two tracks that overlap a detection alike, the one seen last gets it
 TENTATIVE_MISSES: Final = 2  # updates that a track may miss before it is confirmed
@@ -40,7 +42,7 @@ TENTATIVE_MISSES: Final = 2  # updates that a track may miss before it is confir
 class FaceTracker(Population):
     """Tracker for faces. Times are in nominal frames."""
 
-    rows = LAST_Y + 1
+    rows = SEEN.stop
 
     def __init__(
         self,
@@ -126,7 +128,7 @@ class FaceTracker(Population):
         move = shift(table[:4].compress((table[KNOWN] > 0.0) & (table[IDLE] <= 2.0 * self._dt), 1), boxes)
         if move is not None:
             table[:2] += move
-            table[LAST] += move
+            table[SEEN][:2] += move
 
     def _by_overlap(self, tracks: Index, detections: Index, boxes: Array, xyxy: Array) -> tuple[Index, Index]:
         if not len(tracks) or not len(detections):
@@ -145,7 +147,7 @@ class FaceTracker(Population):
             return NONE, NONE
         table = self._table.take(tracks, 1)
         reach = self.reach * table[2:4] + SPREAD * np.sqrt(table[kalman.PXX][:2])
-        i, j, distance = distances(table, table[LAST], reach, boxes.take(detections, 1))
+        i, j, distance = distances(table, table[SEEN][:2], reach, boxes.take(detections, 1))
         i, j, _ = match(i, j, 1.0 - distance, (len(tracks), len(detections)))
         return tracks[i], detections[j]
 
@@ -154,7 +156,7 @@ class FaceTracker(Population):
         elapsed = np.maximum(table[IDLE], 0.1)
         seen, weight = self._count(t, d, scores)
         table[SCORE_SUM] += weight * table[SCORE]
-        table[LAST, t] = boxes[:2, d]
+        table[SEEN, t] = boxes[:, d]
         measured = boxes.take(seen, 1)
         doubt = NOISE_MEASURED * (1.0 + UNSURE * np.clip(1.0 - table[SCORE], 0.0, 1.0))
         noise = np.square(doubt * _sides(table[:4]))
@@ -177,11 +179,17 @@ class FaceTracker(Population):
         born[kalman.PXX] = np.square(NOISE_MEASURED * sides)
         born[kalman.PVV] = np.square(START_V * sides)
         born[SCORE_SUM] = born[SCORE]
-        born[LAST] = boxes[:2]
+        born[SEEN] = boxes
         born[KNOWN] = self._confirmed(born)
 
     def _corners(self, table: Array) -> Array:
         return from_cxcywh(table)
+
+    def _places(self, table: Array) -> Array:
+        seen = table[SEEN]
+        part = np.abs(np.log(seen[2:] / table[2:4])).max(axis=0) > LEASH_SIZE
+        slack = np.where((table[IDLE] > 0.0) | part, np.inf, LEASH) * _sides(seen)
+        return from_cxcywh(np.clip(table[:4], seen - slack, seen + slack))
 
     def _alive(self) -> Mask:
         limit = np.where(self._table[KNOWN] > 0.0, self.max_age + self.memory, TENTATIVE_MISSES * self._dt)

@@ -53,7 +53,7 @@ class Population(ABC):
         self._advance(detections.T.copy(), dt)
         shown = self._shown().nonzero()[0]
         out = np.empty((5, len(shown)))
-        out[:4] = self._corners(self._table).take(shown, 1)
+        out[:4] = self._places(self._table).take(shown, 1)
         out[4] = self._table[ID].take(shown)
         return out.T
 
@@ -118,7 +118,11 @@ class Population(ABC):
 
     @abstractmethod
     def _corners(self, table: Array) -> Array:
-        """Boxes xyxy, shape (4, n)."""
+        """Boxes of the filter, xyxy, shape (4, n)."""
+
+    def _places(self, table: Array) -> Array:
+        """Boxes as they are told, xyxy, shape (4, n): those of the filter unless a mode knows better."""
+        return self._corners(table)
 
     @abstractmethod
     def _alive(self) -> Mask:
@@ -183,19 +187,18 @@ class Population(ABC):
         self._table = np.concatenate((self._table, born), axis=1)
 
     def _snapshot(self, table: Array) -> Tracks:
-        boxes = self._corners(table)
         ahead = table.copy()
         self._move(ahead, 1.0)
         shown = self._shown()
         return Tracks(
             ids=table[ID].astype(np.int64),
-            boxes=np.ascontiguousarray(boxes.T),
+            boxes=np.ascontiguousarray(self._places(table).T),
             scores=table[SCORE].copy(),
             states=self._states(shown),
             hits=table[HITS].astype(np.int32),
             ages_frames=table[AGE].copy(),
             time_since_update=table[IDLE].copy(),
-            velocities=np.ascontiguousarray((self._corners(ahead) - boxes).T),
+            velocities=np.ascontiguousarray((self._corners(ahead) - self._corners(table)).T),
             detection_index=table[DETECTION].astype(np.int32),
             shown=shown,
         )
