@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-FACES: Final = 32  # more tracks vote no better, and the time grows with the square
+FACES: Final = 16  # more tracks vote no better, and the time grows with the square
 FAR: Final = 4.0  # sides; a shift beyond it is not believed
 AGREE: Final = 0.25  # sides; how near two shifts are that agree
 LEAST_VOTES: Final = 3

@@ -90,9 +90,7 @@ def _assign(t: Index, d: Index, iou: Array, shape: tuple[int, int], threshold: f
     """The assignment of the paper: largest sum of IoU, then pairs below the threshold are dropped."""
     strong = iou > threshold
     strong_t, strong_d = t[strong], d[strong]
-    if len(strong_t) < 2:
-        return strong_t, strong_d
-    if (strong_t[1:] == strong_t[:-1]).any() or np.bincount(strong_d).max() > 1:
+    if len(set(strong_t.tolist())) < len(strong_t) or len(set(strong_d.tolist())) < len(strong_d):
         t, d, iou = match(t, d, iou, shape)
         good = iou >= threshold
         return t[good], d[good]
