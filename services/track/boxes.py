@@ -43,21 +43,23 @@ def to_cxcysr(xyxy: Array) -> Array:
 
 
 def from_cxcysr(cxcysr: Array) -> Array:
-    """The inverse of `to_cxcysr`."""
+    """The inverse of `to_cxcysr`; rows after the fourth are not looked at."""
     out = np.empty((4, cxcysr.shape[1]))
-    half = np.empty((2, cxcysr.shape[1]))
-    np.sqrt(cxcysr[2] * cxcysr[3], out=half[0])
-    np.divide(cxcysr[2], half[0], out=half[1])
+    centre, half = cxcysr[:2], out[2:]
+    wide, high = half
+    np.sqrt(cxcysr[2] * cxcysr[3], out=wide)
+    np.divide(cxcysr[2], wide, out=high)
     half *= 0.5
-    np.subtract(cxcysr[:2], half, out=out[:2])
-    np.add(cxcysr[:2], half, out=out[2:])
+    np.subtract(centre, half, out=out[:2])
+    half += centre
     return out
 
 
 def overlaps(a: Array, area_a: Array, b: Array, area_b: Array) -> tuple[Index, Index, Array]:
     """Pairs of boxes that overlap, and their intersection over union.
 
-    Only the pairs that overlap go beyond the first step: of 200 x 200 boxes that is about one in a hundred.
+    Only pairs that overlap are computed: of 200 x 200 boxes that is about one in a hundred. Nor is there ever an array
+    of numbers of all pairs, which would come from the kernel page by page, every time.
 
     Args:
         a: Boxes, shape (4, n), xyxy in pixels.
@@ -71,11 +73,14 @@ def overlaps(a: Array, area_a: Array, b: Array, area_b: Array) -> tuple[Index, I
     Source:
         Everingham et al., "The PASCAL VOC Challenge", IJCV 2010, eq. 4.
     """
-    side: Array = np.minimum(a[2:, :, None], b[2:, None]) - np.maximum(a[:2, :, None], b[:2, None])
-    wide, high = side[0].ravel(), side[1].ravel()
-    touch: Index = ((wide > 0.0) & (high > 0.0)).nonzero()[0]  # 10 times faster than in 2-D
-    i, j = touch // max(b.shape[1], 1), touch % max(b.shape[1], 1)
-    inter = wide.take(touch) * high.take(touch)
+    touch = (a[:2, :, None] < b[2:, None]) & (b[:2, None] < a[2:, :, None])
+    flat: Index = (touch[0] & touch[1]).ravel().nonzero()[0]  # 10 times faster than in 2-D
+    i = flat // max(b.shape[1], 1)
+    j = flat - i * b.shape[1]
+    p: Array = a.take(i, 1)
+    q: Array = b.take(j, 1)
+    side = np.minimum(p[2:], q[2:]) - np.maximum(p[:2], q[:2])
+    inter = side[0] * side[1]
     return i, j, inter / (area_a.take(i) + area_b.take(j) - inter)
 
 

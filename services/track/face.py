@@ -102,8 +102,10 @@ class FaceTracker(Population):
         np.maximum(table[2:4], least, out=table[2:4])  # a box that shrinks in the dark must not vanish
         table[AGE : IDLE + 1] += dt
 
-    def _associate(self, xyxy: Array, scores: Array) -> Index:
-        boxes = to_cxcywh(xyxy)
+    def _measure(self, xyxy: Array) -> Array:
+        return to_cxcywh(xyxy)
+
+    def _associate(self, xyxy: Array, boxes: Array, scores: Array) -> Index:
         sure = (scores >= self.start_score).nonzero()[0]
         tracks = np.arange(self._table.shape[1])
         if not len(tracks):
@@ -172,8 +174,7 @@ class FaceTracker(Population):
             needed = np.where(total >= self.sure_score * hits, 1, self.min_hits)
         return np.asarray((hits >= needed) & (total >= self.confirm_score * hits))
 
-    def _newborn(self, born: Array, xyxy: Array) -> None:
-        boxes = to_cxcywh(xyxy)
+    def _newborn(self, born: Array, boxes: Array) -> None:
         sides = _sides(boxes)
         born[kalman.X] = boxes
         born[kalman.PXX] = np.square(NOISE_MEASURED * sides)

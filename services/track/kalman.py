@@ -58,9 +58,10 @@ def correct(table: Array, measured: Array, noise: Array, weight: Array) -> None:
         noise: Variance of a measurement, broadcast to (4, n).
         weight: 1 where a box was measured and 0 where not, shape (n,).
     """
-    pairs = table[:16].reshape(2, 2, 4, -1)
-    mean, covariance = pairs[0], pairs[1]
-    gain = covariance * (weight / (covariance[0] + noise))
+    mean, covariance = table[:16].reshape(2, 2, 4, -1)
+    pxx, pxv = covariance
+    gain = covariance * (weight / (pxx + noise))
     mean += gain * (measured - mean[0])
-    table[PVV] -= gain[1] * covariance[1]
-    covariance -= gain[0] * covariance
+    gain_x, gain_v = gain
+    table[PVV] -= gain_v * pxv
+    covariance -= gain_x * covariance

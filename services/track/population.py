@@ -38,6 +38,8 @@ class Population(ABC):
         self._last_id = 0
         self._dt = 1.0
         self._table: Array = np.empty((self.rows, 0))
+        self._blank: Array = np.zeros((self.rows, 1))
+        self._blank[HITS] = 1.0
 
     def update(self, detections: Array, dt: float = 1.0) -> Array:
         """Take one frame's detections and give the tracks to show.
@@ -109,12 +111,16 @@ class Population(ABC):
         """Predict in place, `dt` nominal frames on."""
 
     @abstractmethod
-    def _associate(self, xyxy: Array, scores: Array) -> Index:
-        """Match and correct; return the detections (columns of `xyxy`) that start a track."""
+    def _measure(self, xyxy: Array) -> Array:
+        """What the filter measures of boxes, shape (4, n) both."""
 
     @abstractmethod
-    def _newborn(self, born: Array, xyxy: Array) -> None:
-        """Fill the filter's rows of new tracks from their boxes."""
+    def _associate(self, xyxy: Array, boxes: Array, scores: Array) -> Index:
+        """Match and correct; return the detections that start a track. `boxes` is what `_measure` gave."""
+
+    @abstractmethod
+    def _newborn(self, born: Array, boxes: Array) -> None:
+        """Fill the mode's rows of new tracks from what was measured."""
 
     @abstractmethod
     def _corners(self, table: Array) -> Array:
@@ -146,9 +152,10 @@ class Population(ABC):
         self._dt = dt
         if self._table.shape[1]:
             self._move(self._table, dt)
-        new = self._associate(xyxy, scores)
+        boxes = self._measure(xyxy)
+        new = self._associate(xyxy, boxes, scores)
         if new.size:
-            self._begin(xyxy, scores, new)
+            self._begin(xyxy, boxes, scores, new)
         alive = self._alive()
         if not np.logical_and.reduce(alive):
             self._table = self._table.compress(alive, 1)
@@ -165,7 +172,8 @@ class Population(ABC):
         table = self._table
         seen = np.full(table.shape[1], -1)
         seen[t] = d
-        weight = (seen >= 0).astype(np.float64)
+        weight = np.zeros(len(seen))
+        weight[t] = 1.0
         table[DETECTION] = seen
         table[HITS : STREAK + 1] += weight
         table[STREAK] *= weight
@@ -173,16 +181,15 @@ class Population(ABC):
         table[SCORE][t] = scores[d]
         return seen, weight
 
-    def _begin(self, xyxy: Array, scores: Array, new: Index) -> None:
+    def _begin(self, xyxy: Array, boxes: Array, scores: Array, new: Index) -> None:
         """Start a track for each detection in `new`, in an order that does not depend on theirs."""
         if len(new) > 1:
             new = new[np.lexsort(xyxy[:, new])]
-        born = np.zeros((self.rows, len(new)))
+        born = self._blank.repeat(len(new), 1)
         born[ID] = np.arange(self._last_id + 1, self._last_id + 1 + len(new))
         born[SCORE] = scores[new]
         born[DETECTION] = new
-        born[HITS] = 1.0
-        self._newborn(born, xyxy[:, new])
+        self._newborn(born, boxes.take(new, 1))
         self._last_id += len(new)
         self._table = np.concatenate((self._table, born), axis=1)
 

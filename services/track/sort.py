@@ -37,6 +37,8 @@ class Sort(Population):
         self.max_age = max_age
         self.min_hits = min_hits
         self.iou_threshold = iou_threshold
+        self._blank[kalman.PXX] = START_X
+        self._blank[kalman.PVV] = START_V
 
     def _move(self, table: Array, dt: float) -> None:
         step, noise = (STEP, NOISE) if dt == 1.0 else (kalman.transition(dt), NOISE * dt)
@@ -47,14 +49,16 @@ class Sort(Population):
             table[2][gone] -= table[6][gone] * dt
             table[6][gone] = 0.0
 
-    def _associate(self, xyxy: Array, scores: Array) -> Index:
+    def _measure(self, xyxy: Array) -> Array:
+        return to_cxcysr(xyxy)
+
+    def _associate(self, xyxy: Array, boxes: Array, scores: Array) -> Index:
         table, m = self._table, len(scores)
         if not table.shape[1]:
             return np.arange(m)
         if not m:
             self._count(NONE, NONE, scores)
             return NONE
-        boxes = to_cxcysr(xyxy)
         t, d, iou = overlaps(from_cxcysr(table), table[2], xyxy, boxes[2])
         t, d = _assign(t, d, iou, (table.shape[1], m), self.iou_threshold)
         seen, weight = self._count(t, d, scores)
@@ -65,10 +69,8 @@ class Sort(Population):
         left[d] = False
         return left.nonzero()[0]
 
-    def _newborn(self, born: Array, xyxy: Array) -> None:
-        born[kalman.X] = to_cxcysr(xyxy)
-        born[kalman.PXX] = START_X
-        born[kalman.PVV] = START_V
+    def _newborn(self, born: Array, boxes: Array) -> None:
+        born[kalman.X] = boxes
 
     def _corners(self, table: Array) -> Array:
         return from_cxcysr(table)
