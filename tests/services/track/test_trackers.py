@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.track.compiled import CompiledSort
 from services.track.face import FaceTracker
 from services.track.sort import Sort
 
-TRACKERS = [Sort, lambda: Sort(max_age=30), FaceTracker]
-TRACKER = pytest.mark.parametrize("make", TRACKERS, ids=["sort", "sort-30", "face"])
+TRACKERS = [Sort, lambda: Sort(max_age=30), lambda: CompiledSort(max_age=30), FaceTracker]
+TRACKER = pytest.mark.parametrize("make", TRACKERS, ids=["sort", "sort-30", "compiled-30", "face"])
 
 coordinate = st.floats(-200, 2000)
 number = st.one_of(coordinate, st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1e300, -1e300]))
@@ -164,3 +165,12 @@ def test_nothing_at_all_is_fine(make):
     assert len(tracker.tracks) == 0
     assert len(tracker.predict(1.0)) == 0
     assert tracker.ignored == 0
+
+
+@pytest.mark.parametrize(("seed", "faces", "dt"), [(5, 150, 1.0), (6, 40, 0.5), (7, 40, 2.5), (8, 8, 1.0)])
+def test_the_compiled_tracker_gives_what_the_other_gives(seed, faces, dt):
+    one, other = Sort(max_age=30), CompiledSort(max_age=30)
+    for frame in moving_faces(seed, faces=faces, frames=30):
+        expected, got = one.update(frame, dt), other.update(frame, dt)
+        np.testing.assert_array_equal(got[:, 4], expected[:, 4])
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
