@@ -44,7 +44,11 @@ def _solve(rows: Index, cols: Index, weights: Array) -> tuple[Index, Index, Arra
     i, j = row_of.searchsorted(rows), col_of.searchsorted(cols)
     dense = np.zeros((len(row_of), len(col_of)))
     dense[i, j] = weights
-    _, chosen, _ = lap.lapjv(-dense, extend_cost=True)
+    if dense.shape == (2, 2):  # two faces that cross: most of what comes here, and 15 us for the solver
+        straight = dense[0, 0] + dense[1, 1] >= dense[0, 1] + dense[1, 0]
+        chosen = np.array([0, 1] if straight else [1, 0])
+    else:
+        chosen = lap.lapjv(-dense, extend_cost=True)[1]
     r = (chosen >= 0).nonzero()[0]
     c = chosen[r]
     w = dense[r, c]

@@ -21,9 +21,10 @@ def usable(detections: Array) -> Index | None:
     """
     if not detections.shape[1]:
         return None
-    tame = np.vdot(detections, detections) < LIMIT * LIMIT  # NaN compares false
-    if tame and np.minimum.reduce(detections[2:4] - detections[:2], None) > MIN_SIDE_PX:
-        return None
+    if np.vdot(detections, detections) < LIMIT * LIMIT:  # NaN compares false
+        wide = detections[2:4] - detections[:2] > MIN_SIDE_PX
+        if np.count_nonzero(wide) == wide.size:
+            return None
     near = np.abs(detections) < LIMIT
     calm = np.where(near, detections, 0.0)
     return np.flatnonzero(near.all(axis=0) & (calm[2:4] - calm[:2] > MIN_SIDE_PX).all(axis=0))
@@ -35,10 +36,10 @@ def to_cxcysr(xyxy: Array) -> Array:
     low = xyxy[:2]
     side = xyxy[2:4] - low
     wide, high = side
-    np.multiply(wide, high, out=out[2])
-    np.divide(wide, high, out=out[3])
+    np.multiply(wide, high, out[2])
+    np.divide(wide, high, out[3])
     side *= 0.5
-    np.add(low, side, out=out[:2])
+    np.add(low, side, out[:2])
     return out
 
 
@@ -47,10 +48,10 @@ def from_cxcysr(cxcysr: Array) -> Array:
     out = np.empty((4, cxcysr.shape[1]))
     centre, half = cxcysr[:2], out[2:]
     wide, high = half
-    np.sqrt(cxcysr[2] * cxcysr[3], out=wide)
-    np.divide(cxcysr[2], wide, out=high)
+    np.sqrt(cxcysr[2] * cxcysr[3], wide)
+    np.divide(cxcysr[2], wide, high)
     half *= 0.5
-    np.subtract(centre, half, out=out[:2])
+    np.subtract(centre, half, out[:2])
     half += centre
     return out
 

@@ -157,7 +157,7 @@ class Population(ABC):
         if new.size:
             self._begin(xyxy, boxes, scores, new)
         alive = self._alive()
-        if not np.logical_and.reduce(alive):
+        if np.count_nonzero(alive) < len(alive):
             self._table = self._table.compress(alive, 1)
         if index is not None:  # tell them by their place before the unusable ones were taken out
             matched = (self._table[DETECTION] >= 0.0).nonzero()[0]
@@ -170,7 +170,8 @@ class Population(ABC):
             The detection of each track, -1 without one, and 1 with one and 0 without one.
         """
         table = self._table
-        seen = np.full(table.shape[1], -1)
+        seen = np.empty(table.shape[1], np.int64)
+        seen.fill(-1)
         seen[t] = d
         weight = np.zeros(len(seen))
         weight[t] = 1.0

@@ -44,8 +44,8 @@ class Sort(Population):
         step, noise = (STEP, NOISE) if dt == 1.0 else (kalman.transition(dt), NOISE * dt)
         kalman.predict(table, step, noise)
         table[AGE : IDLE + 1] += dt
-        if table.shape[1] and np.minimum.reduce(table[2]) <= 0.0:  # the area must stay positive
-            gone = table[2] <= 0.0
+        gone = table[2] <= 0.0  # the area must stay positive: what would vanish has stopped shrinking
+        if np.count_nonzero(gone):
             table[2][gone] -= table[6][gone] * dt
             table[6][gone] = 0.0
 
