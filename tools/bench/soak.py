@@ -92,6 +92,7 @@ def settings_tree(clip: Path, width: int, port: int) -> dict[str, Any]:
         "infer": {"width": width, "workers": 1},
         "mqtt": {"port": port},
         "publish": {"tracks": True, "tracks_hz": 0},
+        "track": {"max_age": 8},
         "events": {"reattach_s": 0.3, "update_s": 0.5, "keep_mb": 0.3, "keep_snapshots": 50},
     }
 
