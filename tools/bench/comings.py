@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT, FPS = 1280, 720, 15
-SHOWN_S, EMPTY_S, ROUNDS = 2.5, 1.5, 6  # with and without a face, and how often
+SHOWN_S, EMPTY_S, ROUNDS = 2.5, 3.2, 6  # with and without a face (longer than trackers remember), and how often
 
 
 def write_comings(clip: Path, target: Path) -> Path:
