@@ -129,7 +129,7 @@ def stop(settings: Settings) -> bool:
 
 def end_orphans(settings: Settings) -> int:
     """End what outlived its supervisord; only when that is gone. Returns how many there were."""
-    orphans = list(_services_of(settings))
+    orphans = list(services_of(settings))
     for pid in orphans:
         _signal(pid, signal.SIGCONT)
         _signal(pid, signal.SIGTERM)
@@ -228,7 +228,7 @@ def _supervisor_pid(settings: Settings) -> int | None:
     return held if os.fsencode(settings.runtime_dir) in words and b"supervisor" in words else None
 
 
-def _services_of(settings: Settings) -> Iterator[int]:
+def services_of(settings: Settings) -> Iterator[int]:
     """Every service process that was started for this runtime directory."""
     resolved = Path(settings.runtime_dir) / "settings.json"
     marks = {
