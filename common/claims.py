@@ -158,10 +158,15 @@ def _existing(path: Path, settings: Settings) -> int | None:
 
 def _make(path: Path, settings: Settings) -> int:
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.posix_fallocate(fd, 0, _size(settings))
-    os.pwrite(fd, HEADER.pack(MAGIC, secrets.randbits(63), _identity(settings), len(settings.cameras)), 0)
-    temporary.replace(path)
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, _size(settings))
+        os.pwrite(fd, HEADER.pack(MAGIC, secrets.randbits(63), _identity(settings), len(settings.cameras)), 0)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        os.close(fd)
+        raise
     return fd
 
 

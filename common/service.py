@@ -20,10 +20,12 @@ from common import config
 from common.bus import Bus
 from common.errors import ConfigError
 from common.fleet import FLEET
+from common.heartbeat import Guard, Heartbeat
 from common.settings import ProcessSettings, Settings
 from common.stats import Stats, stats_path, write_json
 
 HANG_S = 4.0  # a loop that has not come round for so long is ended
+MARGIN_S = 0.5  # a hung loop ends itself at its limit and leaves a stack dump; others come after that
 BEAT_S = 0.2  # five newlines a second to supervisord: they wake its loop, so that it sees a death at once
 REPORT_S = 1.0
 EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
@@ -57,7 +59,9 @@ class Service:
         self._started_ns = time.monotonic_ns()
         self._beat_at = self._report_at = 0.0
         self._state: tuple[str, str] = ("starting", "")
+        self._heart = Heartbeat(self.runtime_dir, self.name)
         self._pipe = config.supervised() and family != "watchdog"  # the watchdog's stdout is a protocol
+        self._guard = Guard(self.runtime_dir, os.getppid()) if self._pipe else None
         if self._pipe:
             os.set_blocking(1, False)
 
@@ -89,6 +93,7 @@ class Service:
             self._report_at = now + REPORT_S
             self._arm()
             self._report()
+            self._look_after_the_watchers()
 
     @contextlib.contextmanager
     def grace(self, seconds: float) -> Iterator[None]:
@@ -103,10 +108,23 @@ class Service:
             self._arm()
             self._report()  # the watchdog goes by the limit in the report
 
+    def end_heartbeat(self) -> None:
+        """The loop has ended in order: nobody is to miss it."""
+        self._heart.close()
+
     def _arm(self) -> None:
         faulthandler.dump_traceback_later(self._hang_s, exit=True)
 
+    def _look_after_the_watchers(self) -> None:
+        done = self._guard.look(MARGIN_S) if self._guard is not None else ""
+        if done:
+            log.warning("%s", done)
+            self.stats.count("watchers_helped")
+            if "watchdog" in done:
+                record_exit(self.runtime_dir, "watchdog", EXIT_FAILED, f"{self.name} {done}")
+
     def _report(self) -> None:
+        self._heart.beat(self._hang_s)
         now = time.monotonic_ns()
         report = {
             "name": self.name,
@@ -165,7 +183,9 @@ def run(family: str, main: Callable[[Service], None]) -> NoReturn:
 def record_exit(runtime_dir: Path, name: str, code: int, reason: str) -> None:
     """Leave a note of how a process ended, for the watchdog and for people."""
     with contextlib.suppress(OSError):
-        write_json(runtime_dir / "exits" / f"{name}.json", {"code": code, "reason": reason, "time": time.time()})
+        write_json(
+            runtime_dir / "exits" / f"{name}.json", {"code": code, "reason": reason, "at_ns": time.monotonic_ns()}
+        )
 
 
 def _run(service: Service, main: Callable[[Service], None]) -> tuple[int, str]:
@@ -186,6 +206,7 @@ def _run(service: Service, main: Callable[[Service], None]) -> tuple[int, str]:
         faulthandler.dump_traceback_later(HANG_S, exit=True)  # closing may hang too
         service.bus.close()
         stats_path(service.runtime_dir, service.name).unlink(missing_ok=True)
+        service.end_heartbeat()
         faulthandler.cancel_dump_traceback_later()
     log.info("stopped")
     return EXIT_STOPPED, "stopped"

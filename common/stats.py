@@ -81,10 +81,14 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON file whole or not at all, mode 0600; a reader never sees half of it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        json.dump(value, file)
-    temporary.replace(path)
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            json.dump(value, file)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # half of a file only makes a full disk fuller
+        raise
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.stats import pss_mb, read_stats
+from common.supervisor import read_watchdog
 from common.version import VERSION
 from services.publish.events import rfc3339
 
@@ -49,7 +50,11 @@ class Collector:
 
     def gather(self) -> dict[str, Any]:
         """Everything as it is now."""
-        rows = {name: self._process(name, report) for name, report in read_stats(self._runtime_dir).items()}
+        ends = read_watchdog(self._runtime_dir)
+        rows = {
+            name: self._process(name, report, ends.get(name, {}))
+            for name, report in read_stats(self._runtime_dir).items()
+        }
         publish = rows.get("publish", {}).get("latency_ms", {})
         return {
             "v": 1,
@@ -66,7 +71,7 @@ class Collector:
             "processes": rows,
         }
 
-    def _process(self, name: str, report: dict[str, Any]) -> dict[str, Any]:
+    def _process(self, name: str, report: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
         pid = int(report["pid"])
         if self._pids.get(name, pid) != pid:
             self._restarts[name] += 1
@@ -84,7 +89,8 @@ class Collector:
             "cpu_percent": report.get("cpu_percent"),
             "rss_mb": report.get("rss_mb"),
             "pss_mb": pss_mb(pid),
-            "restarts": self._restarts[name],
+            "restarts": max(self._restarts[name], int(end.get("restarts") or 0)),
+            "last_end": str(end.get("reason") or ""),
         }
 
     def _work(self) -> None:

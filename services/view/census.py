@@ -101,6 +101,7 @@ class Census:
             "state": "away",
             "reason": str(end.get("reason") or self._last_words(member.name)),
             "restarts": int(end.get("restarts") or 0),
+            "last_end": str(end.get("reason") or ""),
         }
         if report is None:
             return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ from common.supervisor import watchdog_path
 
 FIRST_S, LONGEST_S = 5.0, 60.0  # back-off of a revival
 HEALTHY_S = 60.0  # a process that ran for so long starts with the shortest back-off again
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -39,22 +42,22 @@ class Ledger:
     def __init__(self, runtime_dir: Path) -> None:
         self._runtime_dir = runtime_dir
         self._entries: dict[str, Entry] = {}
-        self._started: dict[str, float] = {}
+        self._started: dict[str, int] = {}  # monotonic: the wall clock may jump
         self._blamed: dict[str, str] = {}
         self.due: dict[str, float] = {}
         self._supervisor = os.getppid()
         stored = read_json(watchdog_path(runtime_dir))
         if stored.get("supervisor_pid") == self._supervisor:
-            self._entries = {name: _entry(row) for name, row in dict(stored["processes"]).items()}
+            self._entries = _entries(stored.get("processes"))
             self._of("watchdog").restarts += 1
-            self._of("watchdog").reason = "ended, and was started again"
+            self._of("watchdog").reason = self._exit("watchdog")[1] or "ended, and was started again"
             self._of("watchdog").time = time.time()
         self._write()
 
     def started(self, name: str, before: str) -> None:
         """A process is being started."""
         again = name in self._started or before in {"EXITED", "BACKOFF", "FATAL"}
-        self._started[name] = time.time()
+        self._started[name] = time.monotonic_ns()
         if again:
             self._of(name).restarts += 1
             self._write()
@@ -72,7 +75,8 @@ class Ledger:
         code, note = self._exit(name)
         reason = self._blamed.pop(name, "") or note or otherwise
         entry = self._of(name)
-        if time.time() - self._started.get(name, time.time()) > HEALTHY_S:
+        now_ns = time.monotonic_ns()
+        if now_ns - self._started.get(name, now_ns) > HEALTHY_S * 1e9:
             entry.revivals = 0
         entry.reason = f"wrong settings: {reason}" if code == EXIT_CONFIG else reason
         entry.time = time.time()
@@ -101,7 +105,7 @@ class Ledger:
     def _exit(self, name: str) -> tuple[int | None, str]:
         """Exit code and reason that the process wrote itself since its last start."""
         record = read_json(self._runtime_dir / "exits" / f"{name}.json")
-        if float(record.get("time", 0)) < self._started.get(name, 0.0):
+        if int(record.get("at_ns", 0)) < self._started.get(name, 0):
             return None, ""
         return record.get("code"), str(record.get("reason", ""))
 
@@ -110,8 +114,18 @@ class Ledger:
 
     def _write(self) -> None:
         rows = {name: asdict(entry) for name, entry in self._entries.items()}
-        write_json(watchdog_path(self._runtime_dir), {"supervisor_pid": self._supervisor, "processes": rows})
+        try:
+            write_json(watchdog_path(self._runtime_dir), {"supervisor_pid": self._supervisor, "processes": rows})
+        except OSError as error:  # what is written is for people; the work goes on without it
+            log.warning("notes not written error=%s", error.strerror)
 
 
-def _entry(row: dict[str, Any]) -> Entry:
-    return Entry(int(row["restarts"]), str(row["reason"]), float(row["time"]), int(row["revivals"]))
+def _entries(rows: Any) -> dict[str, Entry]:
+    """What a watchdog before us wrote; nothing when that is damaged."""
+    try:
+        return {
+            str(name): Entry(int(row["restarts"]), str(row["reason"]), float(row["time"]), int(row["revivals"]))
+            for name, row in rows.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}

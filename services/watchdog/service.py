@@ -7,20 +7,23 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 from common.config import supervised
 from common.errors import ConfigError, DeviceError
 from common.fleet import FLEET
-from common.service import HANG_S, Service
+from common.heartbeat import Beat, is_stopped, read_beats
+from common.service import HANG_S, MARGIN_S, Service
 from common.shm import remove_segments
-from common.stats import read_stats
+from common.stats import write_json
 from common.supervisor import ProgramInfo, Supervisor
 from services.watchdog.ledger import Ledger
 from services.watchdog.listener import Listener, StateChange
 
 LOOK_S = 0.5
-MARGIN_S = 0.5  # a hung loop ends itself at its limit and leaves a stack dump; we come after that
+STOPPED_LOOKS = 3  # in a row that a process is found stopped: somebody may hold it for a moment
+START_S = 30.0  # from its start to its first sign of life: Python on a slow card takes its time
 LATE_S = 2.0  # a watchdog that was itself held up for so long judges nobody in this round
 STDIN = 0
 LAST_BYTES = 8000  # of a log: a stack dump with some threads
@@ -36,13 +39,20 @@ class Watchdog:
         self._service, self._supervisor = service, supervisor
         self._ledger = Ledger(service.runtime_dir)
         self._looked = time.monotonic()
+        self._caught_up = False
+        self._running: dict[str, tuple[int, float]] = {}  # process id, and since when it runs
+        self._stopped: Counter[str] = Counter()
 
     def catch_up(self) -> None:
-        """Hear what was given up before we listened."""
-        for program in self._programs_now():
+        """Hear what runs, and what was given up, before we listened."""
+        programs = self._programs_now()
+        self._caught_up = bool(programs)
+        for program in programs:
             name = process_name(program.program)
-            if program.state == "FATAL" and name is not None:
+            if name is not None and program.state == "FATAL":
                 self._give_up(name)
+            elif name is not None and program.state == "RUNNING":
+                self._running.setdefault(name, (program.pid, time.monotonic()))
 
     def follow(self, change: StateChange) -> None:
         """Note a state change, and plan a revival where it calls for one."""
@@ -53,8 +63,10 @@ class Watchdog:
             case "STARTING":
                 self._ledger.started(name, change.before)
             case "RUNNING":
+                self._running[name] = (change.pid, time.monotonic())
                 self._ledger.running(name)
             case "EXITED" | "BACKOFF":
+                self._running.pop(name, None)
                 log.warning("ended process=%s reason=%s", name, self._ledger.ended(name, self._last_words(change)))
                 self._service.stats.count("ends")
             case "FATAL":
@@ -68,30 +80,52 @@ class Watchdog:
         if now - self._looked < LOOK_S:
             return
         late, self._looked = now - self._looked > LATE_S, now
+        if not self._caught_up:
+            self.catch_up()
         if not late:
-            self._kill_silent()
+            self._kill_hung()
         for name in self._ledger.take_due():
             self._revive(name)
 
-    def _kill_silent(self) -> None:
-        now_ns = time.monotonic_ns()
-        for name, report in read_stats(self._service.runtime_dir).items():
-            silent_s = (now_ns - int(report.get("beat_ns", now_ns))) / 1e9
-            limit_s = max(float(report.get("hang_s", HANG_S)), HANG_S) + MARGIN_S
-            if silent_s > limit_s and name != self._service.name:
-                self._kill(name, int(report["pid"]), silent_s)
+    def _kill_hung(self) -> None:
+        beats = read_beats(self._service.runtime_dir)
+        for name, (pid, since) in list(self._running.items()):
+            if name == self._service.name:
+                continue
+            self._stopped[name] = self._stopped[name] + 1 if is_stopped(pid) else 0
+            reason = self._complaint(name, pid, since, beats.get(name))
+            if reason:
+                self._kill(name, pid, f"{reason}, killed")
 
-    def _kill(self, name: str, pid: int, silent_s: float) -> None:
+    def _complaint(self, name: str, pid: int, since: float, beat: Beat | None) -> str:
+        """Why a process must be killed, empty when it need not."""
+        if self._stopped[name] >= STOPPED_LOOKS:
+            return "was stopped"
+        if beat is not None and beat.pid == pid:
+            silent = beat.silent_s > max(beat.hang_s, HANG_S) + MARGIN_S
+            return f"no heartbeat for {beat.silent_s:.1f} s" if silent else ""
+        silent_s = time.monotonic() - since
+        return f"no heartbeat since its start {silent_s:.0f} s ago" if silent_s > START_S and self._room() else ""
+
+    def _room(self) -> bool:
+        """False where nobody can leave a sign of life, because there is no room."""
+        try:
+            write_json(self._service.runtime_dir / "stats" / ".room", ["x" * 4096])
+        except OSError:
+            return False
+        return True
+
+    def _kill(self, name: str, pid: int, reason: str) -> None:
         """Kill a process, after making sure that this id is still the one that supervisord runs under this name."""
         try:
             handle = os.pidfd_open(pid)
         except OSError:
-            return  # the report of a process that is gone
+            return  # it is gone already
         try:
             if any(row.pid == pid and process_name(row.program) == name for row in self._programs_now()):
-                self._ledger.blame(name, f"no heartbeat for {silent_s:.1f} s, killed")
+                self._ledger.blame(name, reason)
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
-                log.warning("killed process=%s pid=%d silent_s=%.1f", name, pid, silent_s)
+                log.warning("killed process=%s pid=%d reason=%s", name, pid, reason)
                 self._service.stats.count("kills")
         except ProcessLookupError:
             pass

@@ -10,7 +10,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,12 @@ from common.stats import read_stats
 from common.wire import TrackFrame
 from tools.bench.crowd import source, who_is_who, write_crowd
 from tools.bench.outage import Outage
-from tools.bench.private import demo_clip, free_port
+from tools.bench.private import LOOK_S, demo_clip, free_port, until, well
 from tools.bench.procfs import children_of, parent_of, process_figures, state_of
 from tools.bench.witness import broken_lives
 from tools.supervisor.node import node
 
 CAMERA = "hall"
-LOOK_S = 0.05
-WELL = {"running", "waiting"}
 ZOMBIE_S = 3.0  # supervisord collects its dead children within so long
 MOST_ROWS = 1_000_000
 
@@ -70,8 +68,8 @@ class Patient:
         """Begin to observe; returns when every process is well and every face is shown."""
         for thread in self._threads:
             thread.start()
-        self.until(lambda: self.findings.frames and len(self.findings.frames[-1][1]) == 4, seconds, "four faces")
-        self.until(lambda: len(self.pids()) == len(self.names()), seconds, "every process")
+        until(lambda: self.findings.frames and len(self.findings.frames[-1][1]) == 4, seconds, "four faces")
+        until(lambda: len(self.pids()) == len(self.names()), seconds, "every process")
         self.supervisor = parent_of(self.pids()["track"])
 
     def names(self) -> list[str]:
@@ -81,8 +79,7 @@ class Patient:
 
     def pids(self) -> dict[str, int]:
         """Process id of everything that says it is well."""
-        rows = read_stats(self.settings.runtime_dir)
-        return {name: int(row["pid"]) for name, row in rows.items() if row["state"] in WELL}
+        return well(self.settings)
 
     def hurt(self, name: str, number: signal.Signals, kind: str = "") -> Wound | None:
         """Send a signal to a process; None when it is not there now."""
@@ -120,19 +117,6 @@ class Patient:
         both = before.keys() & after.keys()
         return sum(before[face] == after[face] for face in both), len(both)
 
-    def until(self, wanted: Callable[[], Any], seconds: float, what: str) -> Any:
-        """Wait for something.
-
-        Raises:
-            TimeoutError: Not within the time.
-        """
-        end = time.monotonic() + seconds
-        while not (value := wanted()):
-            if time.monotonic() > end:
-                raise TimeoutError(f"not within {seconds:g} s: {what}")
-            time.sleep(LOOK_S)
-        return value
-
     def rows(self) -> list[Event]:
         """The event log as it is now."""
         reader = EventLogReader(self.settings.state_dir)
@@ -144,15 +128,15 @@ class Patient:
     def calm(self, seconds: float = 60.0) -> None:
         """Switch the camera off; returns when every face has ended and everything was told."""
         switch = f"{self.settings.mqtt.base}/{self.settings.node}/{CAMERA}/enabled"
-        self.until(lambda: len(self.pids()) == len(self.names()), seconds, "every process well again")
+        until(lambda: len(self.pids()) == len(self.names()), seconds, "every process well again")
 
         def off() -> bool:
             self.outage.witness.say(f"{switch}/set", "OFF")
             return bool(self.outage.witness.newest.get(f"{switch}/state") == b"OFF")
 
-        self.until(off, seconds, "the camera is switched off")
-        self.until(lambda: not broken_lives(map(as_row, self.rows()), ended=True), seconds, "every face has ended")
-        self.until(lambda: not self.untold(), seconds, "everything was told")
+        until(off, seconds, "the camera is switched off")
+        until(lambda: not broken_lives(map(as_row, self.rows()), ended=True), seconds, "every face has ended")
+        until(lambda: not self.untold(), seconds, "everything was told")
 
     def untold(self) -> set[tuple[str, int]]:
         """Rows of the log that the witness has not heard."""

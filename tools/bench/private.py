@@ -15,11 +15,15 @@ from common.bus import Bus
 from common.config import check
 from common.errors import DeviceError
 from common.settings import Settings
+from common.stats import read_stats
 from common.wire import TrackFrame
+from tools.bench.procfs import lives
 from tools.demo.clip import fetch_clip
 from tools.supervisor.node import node
 
 START_S = 60.0
+LOOK_S = 0.05  # the pace of looking
+WELL = {"running", "waiting"}
 
 
 def free_port() -> int:
@@ -46,6 +50,26 @@ def private_node(**tree: Any) -> Iterator[tuple[Settings, Bus]]:
             yield settings, bus
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def until(wanted: Callable[[], Any], seconds: float = START_S, what: str = "what was waited for") -> Any:
+    """Wait for something to be true; returns it.
+
+    Raises:
+        TimeoutError: Not within the time.
+    """
+    end = time.monotonic() + seconds
+    while not (value := wanted()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds:g} s: {what}")
+        time.sleep(LOOK_S)
+    return value
+
+
+def well(settings: Settings) -> dict[str, int]:
+    """Process id of everything that says it works or waits, and lives."""
+    rows = read_stats(settings.runtime_dir)
+    return {name: int(row["pid"]) for name, row in rows.items() if row["state"] in WELL and lives(int(row["pid"]))}
 
 
 class Ear:

@@ -64,6 +64,31 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def lives(pid: int) -> bool:
+    """False for a process that is gone, or dead and not collected yet."""
+    return state_of(pid) not in {"", "Z"}
+
+
+def child_that_runs(parent: int, module: str) -> int:
+    """Process id of a child by the module that it runs, 0 when there is none (yet)."""
+    for pid in children_of(parent):
+        with contextlib.suppress(OSError):
+            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                return pid
+    return 0
+
+
+def fill(directory: Path) -> Path:
+    """Make a file that takes all the room there is."""
+    path = directory / "filler"
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while file.write(b"\0" * size):
+                    pass
+    return path
+
+
 def bytes_in(paths: Iterable[Path]) -> int:
     """Bytes on disk of files and of everything in directories."""
     total = 0

@@ -48,18 +48,26 @@ def running(settings: Settings) -> int | None:
 
 def prepare(settings: Settings, directory: Path) -> list[str]:
     """Write what supervisord and the services read; returns the command that starts supervisord."""
-    runtime_dir = make_private(Path(settings.runtime_dir))
+    make_private(Path(settings.runtime_dir))
     make_private(Path(settings.state_dir))
     make_private(Path(settings.state_dir) / "logs")
     end_orphans(settings)
     remove_segments(settings.runtime_dir)
-    for name in ("stats", "exits"):  # of an earlier run: they would be taken for today's
-        for path in (runtime_dir / name).glob("*.json"):
-            path.unlink(missing_ok=True)
-    (runtime_dir / "watchdog.json").unlink(missing_ok=True)
+    _sweep(settings)
     name, path = write_resolved(settings)
     plan = plan_for(settings, directory, {name: str(path)})
     return [sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", str(_write(plan))]
+
+
+def _sweep(settings: Settings) -> None:
+    """Remove what an earlier run left: reports that would be taken for today's, and files that were half written."""
+    runtime_dir, state_dir = Path(settings.runtime_dir), Path(settings.state_dir)
+    for name in ("stats", "exits"):
+        for path in (runtime_dir / name).glob("*"):
+            path.unlink(missing_ok=True)
+    for path in (*runtime_dir.glob(".*.json.*"), *state_dir.glob(".*.json.*"), *state_dir.glob("snapshots/*/*.new")):
+        path.unlink(missing_ok=True)
+    (runtime_dir / "watchdog.json").unlink(missing_ok=True)
 
 
 def run_in_foreground(settings: Settings, directory: Path) -> NoReturn:

@@ -41,6 +41,7 @@ class Row {
     this.drops = make("span", { class: "number" });
     this.dropReasons = make("span", { class: "reason dim" });
     this.restarts = make("span", { class: "number" });
+    this.lastEnd = make("span", { class: "reason dim" });
     this.core = make("span", { class: "number" });
     this.sparks = ["rate", "latency", "cpu"].map((what) => sparkline(`${name} ${what}`, `${what} of ${name} over the last minute`));
     this.button = make("button", { type: "button", class: "icon", "aria-label": `Restart ${name}`, title: `Restart ${name}`, onclick: () => this.restart() }, icon("restart"));
@@ -52,7 +53,7 @@ class Row {
       cell("CPU", this.cpu, this.sparks[2]),
       cell("Memory", this.memory),
       cell("Dropped", this.drops, this.dropReasons),
-      cell("Restarts", this.restarts),
+      cell("Restarts", this.restarts, this.lastEnd),
       cell("Core", this.core),
       make("td", { class: "act" }, this.button));
   }
@@ -72,6 +73,7 @@ class Row {
     write(this.drops, process.drops ? String(drops.reduce((sum, [, count]) => sum + count, 0)) : "–");
     write(this.dropReasons, drops.slice(0, 3).map(([reason, count]) => `${reason.replaceAll("_", " ")} ${count}`).join(", "));
     write(this.restarts, String(process.restarts));
+    write(this.lastEnd, process.last_end ?? "");
     write(this.core, process.core == null ? "–" : String(process.core));
     remember(`${this.name} rate`, process.rate);
     remember(`${this.name} latency`, process.latency?.p50);
