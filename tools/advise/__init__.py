@@ -1,0 +1,1 @@
+"""What suits this machine: proposals for the settings, from what it has."""
