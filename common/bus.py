@@ -78,13 +78,20 @@ End = TypeVar("End", Sender, Receiver)
 class Bus:
     """The sockets of one process. A socket belongs to the thread that made it."""
 
-    def __init__(self, runtime_dir: str | Path, stats: Stats | None = None, realtime_priority: int = 0) -> None:
+    def __init__(
+        self,
+        runtime_dir: str | Path,
+        stats: Stats | None = None,
+        realtime_priority: int = 0,
+        cores: Iterable[int] = (),
+    ) -> None:
         """Open no socket yet.
 
         Args:
             runtime_dir: Where the endpoint files lie, below `bus/`.
             stats: Where drops are counted.
             realtime_priority: Above 0, ZeroMQ's own thread runs under SCHED_FIFO at this priority.
+            cores: Where ZeroMQ's own thread runs; empty: where this process does.
         """
         self._directory = Path(runtime_dir) / "bus"
         self._stats = stats or Stats()
@@ -92,6 +99,8 @@ class Bus:
         if realtime_priority:
             self._context.set(zmq.THREAD_SCHED_POLICY, os.SCHED_FIFO)
             self._context.set(zmq.THREAD_PRIORITY, realtime_priority)
+        for core in cores:
+            self._context.set(zmq.THREAD_AFFINITY_CPU_ADD, core)
         self._ends: list[Sender | Receiver] = []
         self._pollers: dict[tuple[Any, ...], zmq.Poller] = {}
 

@@ -21,7 +21,8 @@ from common.bus import Bus
 from common.errors import ConfigError
 from common.fleet import FLEET
 from common.heartbeat import Guard, Heartbeat
-from common.settings import ProcessSettings, Settings
+from common.placement import Placement
+from common.settings import Settings
 from common.stats import Stats, stats_path, write_json
 
 HANG_S = 4.0  # a loop that has not come round for so long is ended
@@ -44,6 +45,7 @@ class Service:
         settings: Of the node.
         stats: Counters of this process.
         bus: Its sockets.
+        placement: Its cores and policy.
     """
 
     def __init__(self, family: str, argument: str, settings: Settings) -> None:
@@ -52,8 +54,8 @@ class Service:
         self.stats = Stats()
         self.runtime_dir = config.make_private(Path(settings.runtime_dir))
         self.state_dir = config.make_private(Path(settings.state_dir))
-        priority = _realtime_priority(self)
-        self.bus = Bus(self.runtime_dir, self.stats, priority)
+        self.placement = Placement(family, self.name, settings)
+        self.bus = Bus(self.runtime_dir, self.stats, self.placement.bus_priority, self.placement.bus_cores)
         self._stop = False
         self._hang_s = HANG_S
         self._started_ns = time.monotonic_ns()
@@ -195,7 +197,7 @@ def _run(service: Service, main: Callable[[Service], None]) -> tuple[int, str]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask)
     faulthandler.enable()
-    _schedule(service)
+    service.placement.apply()
     service.beat("starting")
     gc.collect()
     gc.freeze()
@@ -250,42 +252,3 @@ def _follow_parent() -> None:
         parent = b""
     if b"supervisor" not in parent:  # it died before the request above
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _placement(service: Service) -> ProcessSettings:
-    """Settings of this process, else of its family, else the defaults."""
-    rows = service.settings.processes
-    return rows.get(service.name) or rows.get(service.family) or ProcessSettings()
-
-
-def _realtime_priority(service: Service) -> int:
-    """Priority under SCHED_FIFO, 0 for the ordinary policy: wished by the table or the settings, and allowed."""
-    row = _placement(service)
-    wished = row.policy == "fifo" if row.policy else FLEET[service.family].realtime
-    if not wished:
-        return 0
-    before = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(row.priority))
-    except PermissionError:
-        if row.policy:
-            log.warning("SCHED_FIFO is not allowed here; see `vedette doctor` process=%s", service.name)
-        return 0
-    os.sched_setscheduler(0, before, os.sched_param(0))  # only asked here; the loop's thread takes it in `_schedule`
-    return row.priority
-
-
-def _schedule(service: Service) -> None:
-    """Cores, policy and nice value of this process's main thread."""
-    row = _placement(service)
-    if row.cores is not None:
-        os.sched_setaffinity(0, set(row.cores) & os.sched_getaffinity(0))
-    if row.nice is not None:
-        try:
-            os.setpriority(os.PRIO_PROCESS, 0, row.nice)
-        except PermissionError:
-            log.warning("nice=%d is not allowed here", row.nice)
-    priority = _realtime_priority(service)
-    if priority:
-        flags = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # decoder and encoder threads must not inherit it
-        os.sched_setscheduler(0, flags, os.sched_param(priority))

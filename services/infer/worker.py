@@ -59,7 +59,7 @@ class Worker:
         self._prepared.clear()
         while not self._service.stopping:
             self._service.beat("running", self._trouble or detector.placement.fallback)
-            self._hear(self._timeout_ms())
+            self._hear()
             for handle in self._in_order():
                 if self._take(detector, handle):
                     break  # hear again before the next choice
@@ -85,16 +85,21 @@ class Worker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _hear(self, timeout_ms: int) -> None:
-        """Remember the newest handle of each camera; wait only while none is left to try."""
+    def _hear(self) -> None:
+        """Remember the newest handle of each camera; wait only when there is none."""
+        self._hear_frames()
         if not self._newest:
-            self._service.bus.wait(timeout_ms, self._frames, self._control)
+            with self._service.placement.waiting():
+                self._service.bus.wait(self._timeout_ms(), self._frames, self._control)
+                self._hear_frames()
         self._hear_control()
+        if self._lease is not None and time.monotonic_ns() >= self._lease_until_ns:
+            self._let_go()
+
+    def _hear_frames(self) -> None:
         for handle in self._frames.drain():
             if handle.camera in self._readers:
                 self._newest[handle.camera] = handle
-        if self._lease is not None and time.monotonic_ns() >= self._lease_until_ns:
-            self._let_go()
 
     def _hear_control(self) -> None:
         for state in self._control.drain():

@@ -58,6 +58,11 @@ def median(values: Iterable[float]) -> float:
     return statistics.median(ordered) if ordered else float("nan")
 
 
+def medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The median of each figure over runs."""
+    return {key: median(run[key] for run in runs) for key in runs[0]} if runs else {}
+
+
 def show(title: str, rows: Sequence[Mapping[str, Any]], target: Path | None) -> None:
     """Print rows as a table with the machine below, and write them as JSON when a target is given."""
     about = machine()

@@ -160,8 +160,9 @@ def test_two_workers_share_the_cameras_and_no_frame_is_taken_twice(make_stage):
     stage.inbox.clear()
     for _ in range(150):
         for camera in stage.rings:
-            stage.show(camera)
+            last = stage.show(camera).captured_ns // 1_000_000
         stage.hear(4)
+    stage.until(lambda: time.monotonic_ns() // 1_000_000 > last)  # a claim tells times by the millisecond
     shown = {camera: stage.show(camera) for camera in stage.rings}
     stage.until(lambda: {r.frame for r in stage.inbox} >= set(shown.values()))
     taken = Counter((result.frame.camera, result.frame.seq) for result in stage.inbox)
