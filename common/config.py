@@ -301,6 +301,10 @@ def _with_directories(settings: Settings, base: Path) -> Settings:
     runtime = settings.runtime_dir or str(
         Path(os.environ.get("XDG_RUNTIME_DIR") or fallback) / "vedette" / settings.node
     )
+    library = settings.infer.provider_library
+    if library:
+        whole = str((base / Path(library).expanduser()).resolve())
+        settings = dataclasses.replace(settings, infer=dataclasses.replace(settings.infer, provider_library=whole))
     return dataclasses.replace(
         settings,
         state_dir=str((base / Path(state).expanduser()).resolve()),

@@ -64,6 +64,21 @@ class CameraSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteSettings:
+    """The inference server of the backend `remote`."""
+
+    __pydantic_config__ = STRICT
+
+    url: str = "127.0.0.1:8001"
+    model: str | None = None  # None: the name that infer.model has
+    version: str = ""
+    timeout_ms: Annotated[int, Ge(1), Le(60_000)] = 250
+    fallback: bool = True
+    retry_s: Annotated[float, Ge(0.1), Le(3600)] = 30.0
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InferSettings:
     """How faces are found."""
 
@@ -79,6 +94,8 @@ class InferSettings:
     provider_options: dict[str, dict[str, str]] = field(default_factory=dict)
     provider_library: str | None = None
     provider_name: str | None = None
+    device: str | None = None
+    remote: RemoteSettings = field(default_factory=RemoteSettings)
     min_score: Fraction = 0.6
     nms_iou: Fraction | None = None  # None: as the model wants it
 

@@ -14,6 +14,10 @@ from services.infer.plugin import load_class
 
 BACKENDS = {
     "onnxruntime": "services.infer.onnxruntime_backend:OnnxRuntimeBackend",
+    "openvino": "services.infer.openvino_backend:OpenVinoBackend",
+    "tvm": "services.infer.tvm_backend:TvmBackend",
+    "hailo": "services.infer.hailo_backend:HailoBackend",
+    "remote": "services.infer.remote_backend:RemoteBackend",
 }
 
 
@@ -30,6 +34,21 @@ class Placement:
     wanted: str
     nodes: Mapping[str, int]
     fallback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Where one node of a graph runs.
+
+    Attributes:
+        node: Its name in the graph; may be empty.
+        operator: What it computes.
+        provider: Who does it.
+    """
+
+    node: str
+    operator: str
+    provider: str
 
 
 class Bound(Protocol):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from common.errors import ConfigError, DeviceError
 
+MODEL_FILES = (".onnx", ".hef", ".xml")  # of the user's own: ONNX, Hailo, OpenVINO
 MANIFEST = Path(__file__).with_name("models.toml")
 
 
@@ -119,7 +120,7 @@ def find_model(model: str, models_dir: Path) -> tuple[ModelSpec, Path]:
         ConfigError: No such name, or a sidecar that is missing or wrong.
         DeviceError: The file is not there (yet).
     """
-    if model.endswith(".onnx"):
+    if model.endswith(MODEL_FILES):
         path = Path(model).expanduser()
         spec = read_sidecar(path)
         if not path.is_file():

@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from common.errors import ConfigError, DeviceError, ModelError
 from common.settings import InferSettings
-from services.infer.backends import Placement
+from services.infer.backends import Assignment, Placement
+from services.infer.picture_input import check_size, fixed_size, tensor_shape
+from services.infer.provider_library import devices_of, register
+from services.infer.runtime_errors import RUNTIME_ERRORS, line
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +30,6 @@ CPU = "CPUExecutionProvider"
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 FREE_SIZE = (320, 192)  # a small multiple of 32, to try a model that takes any size
 QUIET = 3  # severity of what ONNX Runtime may print itself: errors
-RUNTIME_ERRORS = (
-    errors.DeviceReset, errors.EPFail, errors.EngineError, errors.Fail, errors.InvalidArgument, errors.InvalidGraph,
-    errors.InvalidProtobuf, errors.NoModel, errors.NoSuchFile, errors.NotFound, errors.NotImplemented,
-    errors.ModelRequiresCompilation, errors.RuntimeException,
-)  # fmt: skip
 
 
 class OnnxRuntimeBackend:
@@ -64,17 +61,19 @@ class OnnxRuntimeBackend:
         Raises:
             ModelError: The model does not take this size.
         """
-        if self.fixed_size not in {None, size}:
-            raise ModelError(f"{self._path.name}: input {self._input.name!r} is fixed to {self.fixed_size}, not {size}")
-        width, height = size
-        shape = (1, 3, height, width) if self._layout == "nchw" else (1, height, width, 3)
-        tensor = np.zeros(shape, TYPES[self._input.type])
+        check_size(self._path.name, self._input.name, self.fixed_size, size)
+        tensor = np.zeros(tensor_shape(size, self._layout), TYPES[self._input.type])
         try:
             names = [output.name for output in self._session.get_outputs()]
             first = dict(zip(names, self._session.run(names, {self._input.name: tensor}), strict=True))
         except RUNTIME_ERRORS as error:
-            raise ModelError(f"{self._path.name}: does not run at {width}x{height}: {_line(error)}") from error
+            raise ModelError(f"{self._path.name}: does not run at {size[0]}x{size[1]}: {line(error)}") from error
         return OnnxRuntimeBound(self._session, self._input.name, tensor, first)
+
+    def assignments(self) -> list[Assignment]:
+        """Where each node of the graph runs, by the runtime's record."""
+        parts = self._session.get_provider_graph_assignment_info()
+        return [Assignment(node.name, node.op_type, part.ep_name) for part in parts for node in part.get_nodes()]
 
     def _load(self, provider: str) -> ort.InferenceSession:
         """Session on a provider (and the CPU for what it does not take).
@@ -85,8 +84,10 @@ class OnnxRuntimeBackend:
         options = _options(self._settings)
         arguments: dict[str, Any] = {}
         try:
-            if self._settings.provider_library and provider == self._settings.provider_name:
-                devices = [device for device in ort.get_ep_devices() if device.ep_name == provider]
+            if self._settings.provider_library and provider != CPU:
+                devices = devices_of(self._settings)
+                if not devices:
+                    return self._fall_back("its library found no device on this machine")
                 options.add_provider_for_devices(devices, self._settings.provider_options.get(provider, {}))
             else:
                 names = [*dict.fromkeys([*self._settings.providers, CPU])] if provider != CPU else [CPU]
@@ -95,9 +96,9 @@ class OnnxRuntimeBackend:
         except (*RUNTIME_ERRORS, ValueError, RuntimeError) as error:
             if provider == CPU:
                 raise ModelError(
-                    f"{self._path}: ONNX Runtime {ort.__version__} cannot load it: {_line(error)}"
+                    f"{self._path}: ONNX Runtime {ort.__version__} cannot load it: {line(error)}"
                 ) from error
-            return self._fall_back(f"it cannot load the model: {_line(error)}")
+            return self._fall_back(f"it cannot load the model: {line(error)}")
         session.disable_fallback()  # quiet fallbacks are what this module is against
         self.placement = Placement(self.placement.wanted, _nodes(session), self.placement.fallback)
         return session
@@ -129,23 +130,10 @@ class OnnxRuntimeBackend:
         if len(inputs) != 1:
             raise ModelError(f"{self._path.name}: inputs {[item.name for item in inputs]}, one expected")
         only = inputs[0]
-        axes = (
-            ("batch", "channels", "height", "width")
-            if self._layout == "nchw"
-            else ("batch", "height", "width", "channels")
-        )
         where = f"{self._path.name}: input {only.name!r} is {only.type} {only.shape}"
         if only.type not in TYPES:
             raise ModelError(f"{where}; a type of {', '.join(TYPES)} expected")
-        if len(only.shape) != 4:
-            raise ModelError(f"{where}; four axes ({', '.join(axes)}) expected")
-        sizes = dict(zip(axes, only.shape, strict=True))
-        if sizes["channels"] not in {3} and isinstance(sizes["channels"], int):
-            raise ModelError(f"{where}; 3 channels on axis {axes.index('channels')} expected (layout {self._layout})")
-        if isinstance(sizes["batch"], int) and sizes["batch"] != 1:
-            raise ModelError(f"{where}; a batch of 1 expected")
-        fixed = [isinstance(sizes[side], int) for side in ("width", "height")]
-        return only, (sizes["width"], sizes["height"]) if all(fixed) else None
+        return only, fixed_size(where, only.shape, self._layout)
 
 
 class OnnxRuntimeBound:
@@ -172,7 +160,7 @@ class OnnxRuntimeBound:
         try:
             self._session.run_with_iobinding(self._binding, self._options)
         except RUNTIME_ERRORS as error:
-            raise DeviceError(f"the model failed while running: {_line(error)}") from error
+            raise DeviceError(f"the model failed while running: {line(error)}") from error
 
 
 def _wanted(settings: InferSettings) -> str:
@@ -187,14 +175,7 @@ def _wanted(settings: InferSettings) -> str:
             raise ConfigError(f"infer.providers: {name!r} is not there; this ONNX Runtime has {', '.join(available)}")
     if settings.provider_library is None:
         return settings.providers[0] if settings.providers else CPU
-    if not settings.provider_name:
-        raise ConfigError("infer.provider_library is set: infer.provider_name is missing")
-    if not any(device.ep_name == settings.provider_name for device in ort.get_ep_devices()):
-        try:
-            ort.register_execution_provider_library(settings.provider_name, settings.provider_library)
-        except RUNTIME_ERRORS as error:
-            raise ConfigError(f"infer.provider_library={settings.provider_library!r}: {_line(error)}") from error
-    return settings.provider_name
+    return register(settings)
 
 
 def _options(settings: InferSettings) -> ort.SessionOptions:
@@ -216,7 +197,3 @@ def _nodes(session: ort.InferenceSession) -> dict[str, int]:
     for part in session.get_provider_graph_assignment_info():
         counts[part.ep_name] += len(part.get_nodes())
     return dict(counts)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -8,6 +8,14 @@ from typing import Any
 
 from common.errors import ConfigError
 
+INSTALL = {  # how to get a library that a backend needs
+    "openvino": "pip install 'vedette[openvino]'",
+    "tvm": "pip install 'vedette[tvm]'",
+    "tritonclient": "pip install 'vedette[remote]'",
+    "grpc": "pip install 'vedette[remote]'",
+    "hailo_platform": "sudo apt install hailo-all on Raspberry Pi OS, and a venv with --system-site-packages",
+}
+
 
 def load_class(name: str, table: Mapping[str, str], key: str) -> Any:
     """Import and return a class.
@@ -27,7 +35,8 @@ def load_class(name: str, table: Mapping[str, str], key: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        what = "no such module" if error.name and module_name.startswith(error.name) else f"install {error.name}"
+        root = (error.name or "").partition(".")[0]
+        what = "no such module" if root and module_name.startswith(root) else INSTALL.get(root, f"install {error.name}")
         raise ConfigError(f"{key}={name!r}: {error}; {what}") from error
     try:
         return getattr(module, class_name)

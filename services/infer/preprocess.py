@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import ModelError
 from common.pixels import Geometry, PixelFormat, Plane
 from services.infer.letterbox import Letterbox
 from services.infer.manifest import InputSpec
@@ -49,6 +50,8 @@ class Preprocess:
         self._mean = np.array(spec.mean, np.float32).reshape(3, 1, 1)
         self._scale = np.float32(spec.scale)
         self._plain = not self._mean.any() and spec.scale == 1.0
+        if not self._plain and tensor.dtype == np.uint8:
+            raise ModelError("the model's input is bytes: leave input.mean and input.scale out of its .toml file")
 
     def __call__(self, planes: Sequence[Plane]) -> None:
         """Write one frame into the tensor.

@@ -15,10 +15,10 @@ def pull_if_missing(settings: Settings) -> None:
         DeviceError: It could not be fetched.
         ModelError: What was fetched is not what the manifest says.
     """
-    from services.infer.manifest import known_model
+    from services.infer.manifest import MODEL_FILES, known_model
     from tools.models.pull import models_dir, pull
 
     name = settings.infer.model
-    if name.endswith(".onnx") or known_model(name).cached(models_dir()).is_file():
+    if name.endswith(MODEL_FILES) or known_model(name).cached(models_dir()).is_file():
         return
     pull(name, lambda line: print(line, file=sys.stderr, flush=True))

@@ -28,7 +28,8 @@ class Scrfd:
         self._names: dict[tuple[int, int], str] = {}
         for stride, centres in self._centres.items():
             for columns in (1, 4, 10):
-                self._names[stride, columns] = _find(shapes, (len(centres), columns), stride)
+                grid = (-(-size[1] // stride), -(-size[0] // stride), ANCHORS * columns)
+                self._names[stride, columns] = _find(shapes, (len(centres), columns), grid, stride)
 
     def decode(self, outputs: Outputs, min_score: float) -> Candidates:
         """Candidates of at least this score."""
@@ -46,10 +47,10 @@ class Scrfd:
         return Candidates(boxes, scores[rows], points.reshape(-1, 10))
 
 
-def _find(shapes: Shapes, wanted: tuple[int, int], stride: int) -> str:
-    """Name of the output of this shape, with or without a batch axis."""
+def _find(shapes: Shapes, wanted: tuple[int, int], grid: tuple[int, int, int], stride: int) -> str:
+    """Name of the output of this shape, with or without a batch axis, or as the map that a Hailo device gives."""
     for name, shape in shapes.items():
-        if tuple(shape) in {wanted, (1, *wanted)}:
+        if tuple(shape) in {wanted, (1, *wanted), (1, *grid)}:
             return name
     found = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
     raise ModelError(f"decoder scrfd: no output of shape {wanted} for stride {stride}; the model has {found}")

@@ -19,6 +19,7 @@ DECODERS = {
     "yolov5-face": "services.infer.decoders.yolo_face:YoloV5Face",
     "yolov4": "services.infer.decoders.yolo:YoloV4",
     "yolov5": "services.infer.decoders.yolo:YoloV5",
+    "hailo-nms": "services.infer.decoders.hailo_nms:HailoNms",
     "yolov8": "services.infer.decoders.yolo:YoloV8",
 }
 

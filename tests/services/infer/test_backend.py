@@ -12,12 +12,15 @@ from common.settings import InferSettings
 from services.infer import onnxruntime_backend
 from services.infer.backends import load_backend
 from services.infer.onnxruntime_backend import CPU, OnnxRuntimeBackend
+from services.infer.runtime_errors import errors
 
 SCORES = {"scores": np.zeros((1, 4, 2), np.float32)}
 
 
 def test_unknown_backend_lists_the_choices(tmp_path):
-    with pytest.raises(ConfigError, match=r"infer.backend='onnx'; choose one of onnxruntime, or give module:Class"):
+    with pytest.raises(
+        ConfigError, match=r"infer.backend='onnx'; choose one of hailo, onnxruntime, .*tvm, or give module:Class"
+    ):
         load_backend(tmp_path / "x.onnx", InferSettings(backend="onnx"), "nchw")
 
 
@@ -97,7 +100,7 @@ class FailingSession:
         return getattr(self._session, name)
 
     def run(self, *_):
-        raise onnxruntime_backend.errors.InvalidGraph("only 1-D convolutions")
+        raise errors.InvalidGraph("only 1-D convolutions")
 
 
 def test_provider_that_fails_in_its_first_run_is_a_loud_fallback(model, monkeypatch, caplog):
@@ -184,7 +187,7 @@ def test_failure_after_load_is_a_device_error(model):
 
     class Gone:
         def run_with_iobinding(self, *_):
-            raise onnxruntime_backend.errors.EPFail("device lost")
+            raise errors.EPFail("device lost")
 
     bound._session = Gone()
     with pytest.raises(DeviceError, match="device lost"):

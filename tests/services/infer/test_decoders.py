@@ -125,12 +125,26 @@ def yolov4():
     return {"boxes": boxes, "confs": scores}, {}, [16, 16, 32, 24], 0.7, None
 
 
+def hailo_nms():
+    flat = np.zeros(41, np.float32)
+    flat[:17] = [2, *[9] * 10, 1, 0.5, 0.25, 0.75, 0.5, 0.7]  # two of class 0, one of class 1
+    return {"nms": flat}, {"classes": [1]}, [16, 16, 32, 24], 0.7, None
+
+
+def scrfd_of_hailo():
+    outputs, options, *expected = scrfd()
+    maps = {k: v.reshape(1, 32 // int(k.split("@")[1]), 64 // int(k.split("@")[1]), -1) for k, v in outputs.items()}
+    return maps, options, *expected
+
+
 CASES = {
     "yunet": ("yunet", yunet),
     "centerface": ("centerface", centerface),
     "retinaface": ("retinaface", retinaface),
     "ulfg": ("ulfg", ulfg),
     "scrfd": ("scrfd", scrfd),
+    "hailo-nms": ("hailo-nms", hailo_nms),
+    "scrfd as a Hailo device gives it": ("scrfd", scrfd_of_hailo),
     "scrfd without batch axis": ("scrfd", lambda: scrfd(batch=False)),
     "yolov5-face": ("yolov5-face", yolov5_face),
     "yolov5": ("yolov5", yolov5),
