@@ -81,7 +81,7 @@ class Census:
             "width": state.width if state else 0,
             "height": state.height if state else 0,
             "faces": scene.faces if online else 0,
-            "viewers": scene.channel.viewers,
+            "viewers": self._desk.channels[name].viewers,
             "latency_ms": scene.stages.summary(),
             "controls": {
                 "enabled": control.enabled,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from common.wire import Command
 from services.view.scene import Scene
+from services.view.viewers import Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +16,12 @@ class Desk:
 
     Attributes:
         scenes: By camera, in the order of the settings.
+        channels: Their JPEG pictures, by camera.
         ask: Sends a command on its way; does not wait.
         switches_away: True when nobody obeys commands now.
     """
 
     scenes: Mapping[str, Scene]
+    channels: Mapping[str, Channel]
     ask: Callable[[Command], None]
     switches_away: Callable[[], bool]

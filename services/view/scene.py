@@ -1,8 +1,12 @@
-"""One camera as people see it: which frame is shown, with which boxes, or why there is none."""
+"""One camera as people see it: what is heard of it, and its finished pictures, or why there are none.
+
+Every picture that a person sees comes out of `Scene.render`: covered when privacy is on, at any size, for any output.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.errors import FrameGone, RingError
@@ -12,14 +16,12 @@ from common.settings import Settings
 from common.stats import Stats
 from common.wire import TOPICS, CameraControl, CameraState, FrameHandle, TrackFrame
 from services.view import draw, marks, picture
-from services.view.pace import Pace
 from services.view.stages import Stages
-from services.view.viewers import Channel
 
 STALE_S = TOPICS["camera"].stale_s
 SILENT_S = 3.0  # a camera that says it is online brings frames within this time
 PATIENCE_S = 1.0  # results that stay away longer are not waited for
-PLACEHOLDER_S = 2.0  # a standing picture is sent again, so that a viewer knows the line is alive
+TROUBLE_S = 2.0  # a ring that cannot be read is told for so long
 NO_RESULTS = "no results from detection"
 
 
@@ -31,22 +33,38 @@ class Condition:
     reason: str
 
 
-class Scene:
-    """Hears of one camera and, while somebody looks, makes its pictures."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A finished picture, fit to be seen by people; nobody else writes to it.
 
-    def __init__(self, settings: Settings, name: str, control: CameraControl, channel: Channel, stats: Stats) -> None:
-        self._settings, self._name, self._stats = settings, name, stats
+    Attributes:
+        pixels: Shape (height, width, 3), BGR.
+        captured_ns: When its frame was captured (monotonic); 0 for a standing picture.
+        since_ns: When it could be made: its tracks, or the look at a newest frame (monotonic).
+    """
+
+    pixels: Plane
+    captured_ns: int
+    since_ns: int
+
+
+class Scene:
+    """Hears of one camera, and makes its pictures when asked."""
+
+    def __init__(self, settings: Settings, name: str, control: CameraControl, stats: Stats) -> None:
+        self.name, self.control, self.stages = name, control, Stages()
+        self._settings, self._stats = settings, stats
         self._reader = RingReader(settings, name)
-        self.channel, self.control, self.stages = channel, control, Stages()
         self.state: CameraState | None = None
         self.tracks: TrackFrame | None = None
         self._newest: FrameHandle | None = None
+        self._geometry = Geometry(1280, 720, PixelFormat.BGR)
         self._born = time.monotonic()
         self._heard_at = self._framed_at = self._tracked_at = 0.0
-        self._pace = Pace(settings.view.fps)
-        self._drawn_ns = 0
-        self._standing: tuple[str, float] = ("", 0.0)
-        self._size = picture.view_size(Geometry(1280, 720, PixelFormat.BGR), settings.view.width)
+        self._trouble: tuple[float, str] = (0.0, "")
+        self._gone_ns = 0
+        self.on_arrival: list[Callable[[float], None]] = []  # told when something new could be shown
+        self.on_privacy: list[Callable[[], None]] = []  # told when what was shown must not be seen any more
 
     @property
     def faces(self) -> int:
@@ -63,25 +81,30 @@ class Scene:
         """A frame lies in the ring."""
         self._newest, self._framed_at = handle, time.monotonic()
         if self.follows_frames:
-            self._pace.arrived(self._framed_at)
+            self._arrived(self._framed_at)
 
     def on_tracks(self, tracks: TrackFrame) -> None:
         """The faces of a frame are known."""
+        now = time.monotonic()
         if not self.follows_frames:
-            self._pace.arrived(time.monotonic())
-        self.tracks, self._tracked_at = tracks, time.monotonic()
+            self._arrived(now)
+        self.tracks, self._tracked_at = tracks, now
         self.stages.tracked(tracks)
 
     def on_state(self, state: CameraState) -> None:
         """The camera tells how it is."""
-        self.state, self._heard_at = state, time.monotonic()
+        now = time.monotonic()
+        if self.state is None or state.seq != self.state.seq:
+            self._framed_at = now  # the frames themselves are not listened to while nobody looks
+        self.state, self._heard_at = state, now
 
     def on_control(self, control: CameraControl) -> None:
         """A switch may have been turned; an uncovered picture is not shown any more once privacy is on."""
-        if control.privacy and not self.control.privacy:
-            self.channel.clear()
-            self._drawn_ns = 0
+        turned_on = control.privacy and not self.control.privacy
         self.control = control
+        if turned_on:
+            for withdraw in self.on_privacy:
+                withdraw()
 
     def condition(self) -> Condition:
         """How the camera is now."""
@@ -97,104 +120,88 @@ class Scene:
             return Condition("online", "no frames arrive")
         return Condition(state.status, state.reason)
 
-    def step(self) -> None:
-        """Make the next picture when it is time and somebody looks."""
-        if not self.channel.viewers:
-            self._rest()
-            return
-        condition = self.condition()
+    def standing(self) -> Condition | None:
+        """Why there is no picture now; None when there should be one."""
+        condition, now = self.condition(), time.monotonic()
         if condition.status != "online" or condition.reason == "no frames arrive":
-            self._stand(condition.status, condition.reason)
-        elif self._pace.is_due(time.monotonic()):
-            try:
-                self._show()
-            except RingError as error:
-                self._stand("error", str(error))
+            return condition
+        if self.control.privacy and self._results_are_late():
+            return Condition("private", "privacy is on, and detection brings no results")
+        if now - self._trouble[0] < TROUBLE_S and self._trouble[1]:
+            return Condition("error", self._trouble[1])
+        return None
 
-    def close(self) -> None:
-        """Let go of the ring."""
-        self.channel.close()
+    def size(self, width: int) -> tuple[int, int]:
+        """Width and height of a picture of at most so many columns."""
+        return picture.view_size(self._geometry, width)
+
+    def render(self, width: int, after_ns: int = 0) -> Shown | None:
+        """The picture to show now, of at most so many columns.
+
+        Args:
+            width: Columns; a picture is never larger than its frame.
+            after_ns: Capture time of the picture that was shown last; there is no older one after it.
+
+        Returns:
+            None when there is nothing newer.
+        """
+        try:
+            if not self.follows_frames:
+                return self._known(width, after_ns)
+            return self._ahead(width, after_ns)
+        except RingError as error:
+            self._trouble = (time.monotonic(), str(error))
+            return None
+
+    def rest(self) -> None:
+        """Let go of the ring while nobody looks."""
         self._reader.close()
 
-    def _rest(self) -> None:
-        if self._drawn_ns or self._standing[0] or self.channel.latest is not None:
-            self.channel.clear()
-            self._reader.close()
-            self._drawn_ns, self._standing = 0, ("", 0.0)
-            self._pace.restart()
+    def _arrived(self, now: float) -> None:
+        for tell in self.on_arrival:
+            tell(now)
 
-    def _show(self) -> None:
-        tracks = self.tracks
-        if not self.follows_frames:
-            if self._results_are_late():
-                self._stand("private", "privacy is on, and detection brings no results")
-            elif tracks is not None and tracks.frame.captured_ns > self._drawn_ns:
-                self._show_known(tracks)
-        elif self._newest is not None and self._newest.captured_ns > self._drawn_ns:
-            self._show_newest(self._newest)
-
-    def _show_known(self, tracks: TrackFrame) -> None:
+    def _known(self, width: int, after_ns: int) -> Shown | None:
         """The very frame that the tracks belong to; when it is gone, the newest one, but never with privacy on."""
+        tracks = self.tracks
+        if tracks is None or tracks.frame.captured_ns <= after_ns or tracks.frame.captured_ns == self._gone_ns:
+            return None
         try:
-            shown = self._take(tracks.frame)
+            pixels = self._take(tracks.frame, width)
         except FrameGone:
             self._stats.drop("frame_gone")
-            self._drawn_ns = tracks.frame.captured_ns
-            if not self.control.privacy and self._newest is not None:
-                self._show_newest(self._newest)
-            return
-        size = (shown.shape[1], shown.shape[0])
+            self._gone_ns = tracks.frame.captured_ns
+            return None if self.control.privacy else self._ahead(width, after_ns)
+        size = (pixels.shape[1], pixels.shape[0])
         boxes = marks.marks_of(tracks, size)
         if self.control.privacy:
-            picture.cover(shown, marks.covered_boxes(tracks, size))
+            picture.cover(pixels, marks.covered_boxes(tracks, size))
             boxes = [marks.without_landmarks(mark) for mark in boxes]
-        draw.draw(shown, boxes)
-        self._send(shown, tracks.frame.captured_ns, tracks.tracked_ns)
+        draw.draw(pixels, boxes)
+        return Shown(pixels, tracks.frame.captured_ns, tracks.tracked_ns)
 
-    def _show_newest(self, handle: FrameHandle) -> None:
+    def _ahead(self, width: int, after_ns: int) -> Shown | None:
         """The newest frame with boxes moved on to its time."""
-        begun_ns = time.monotonic_ns()
+        begun_ns, handle = time.monotonic_ns(), self._newest
+        if handle is None or handle.captured_ns <= after_ns:
+            return None
         try:
-            shown = self._take(handle)
+            pixels = self._take(handle, width)
         except FrameGone:
             self._stats.drop("frame_gone")
-            return
+            return None
         if self.tracks is not None:
             ahead_s = (handle.captured_ns - self.tracks.frame.captured_ns) / 1e9
-            draw.draw(shown, marks.marks_of(self.tracks, (shown.shape[1], shown.shape[0]), ahead_s))
+            draw.draw(pixels, marks.marks_of(self.tracks, (pixels.shape[1], pixels.shape[0]), ahead_s))
         if self._results_are_late():
-            draw.badge(shown, NO_RESULTS)
-        self._send(shown, handle.captured_ns, begun_ns)
+            draw.badge(pixels, NO_RESULTS)
+        return Shown(pixels, handle.captured_ns, begun_ns)
 
-    def _take(self, handle: FrameHandle) -> Plane:
-        """The frame at view size; its slot is held for the scaling only."""
+    def _take(self, handle: FrameHandle, width: int) -> Plane:
+        """The frame at the wished size; its slot is held for the scaling only."""
         with self._reader.lease(handle) as lease:
-            self._size = picture.view_size(lease.geometry, self._settings.view.width)
-            return picture.shrink(lease.planes, lease.geometry, self._size)
-
-    def _send(self, shown: Plane, captured_ns: int, since_ns: int) -> None:
-        jpeg = picture.encode(shown, self._settings.view.quality)
-        encoded_ns = time.monotonic_ns()
-        self._drawn_ns, self._standing = captured_ns, ("", 0.0)
-        self._pace.shown(encoded_ns / 1e9)
-        self._stats.count("encoded")
-        self._stats.latency("draw", encoded_ns - since_ns)
-        self.stages.add("draw", encoded_ns - since_ns)
-        self.channel.show(jpeg, captured_ns, encoded_ns)
-
-    def _stand(self, status: str, reason: str) -> None:
-        """Show why there is no picture; encoded anew only when the words change."""
-        words, now = f"{status}: {reason}", time.monotonic()
-        latest = self.channel.latest
-        if words == self._standing[0] and latest is not None:
-            if now - self._standing[1] >= PLACEHOLDER_S:
-                self._standing = (words, now)
-                self.channel.show(latest.jpeg, 0, time.monotonic_ns())
-            return
-        self._standing = (words, now)
-        shown = draw.placeholder(self._size, self._name, status, reason)
-        self._stats.count("encoded")
-        self.channel.show(picture.encode(shown, self._settings.view.quality), 0, time.monotonic_ns())
+            self._geometry = lease.geometry
+            return picture.shrink(lease.planes, lease.geometry, picture.view_size(lease.geometry, width))
 
     def _results_are_late(self) -> bool:
         detect_fps = self.control.detect_fps

@@ -15,6 +15,8 @@ from common.service import Service
 from common.wire import TOPICS, Command
 from services.view.access import Access
 from services.view.desk import Desk
+from services.view.feed import Feed
+from services.view.jpeg import JpegSink
 from services.view.scene import Scene
 from services.view.server import Server
 from services.view.viewers import Channel
@@ -54,10 +56,9 @@ class View:
         settings, bus = service.settings, service.bus
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         controls = load_controls(settings)
-        self._scenes = {
-            name: Scene(settings, name, controls[name], Channel(self._wake_fd), service.stats)
-            for name in settings.cameras
-        }
+        self._scenes = {name: Scene(settings, name, controls[name], service.stats) for name in settings.cameras}
+        self._channels = {name: Channel(self._wake_fd) for name in settings.cameras}
+        self._feeds = {name: [self._jpeg_feed(name)] for name in settings.cameras}
         self._frames = bus.subscriber("frames", settings.cameras)
         self._states = bus.subscriber("camera", settings.cameras)
         self._tracks = bus.subscriber("tracks")
@@ -65,7 +66,7 @@ class View:
         self._wishes = bus.pusher("commands")
         self._asked: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._controlled_at = 0.0
-        self.desk = Desk(self._scenes, self._ask, self._silent)
+        self.desk = Desk(self._scenes, self._channels, self._ask, self._silent)
 
     def turn(self) -> None:
         """Wait for something to do, at most a tenth of a second, and do it."""
@@ -75,14 +76,19 @@ class View:
         self._hear()
         while not self._asked.empty():
             self._wishes.send(self._asked.get())
-        for scene in self._scenes.values():
-            scene.step()
-        self._service.stats.gauge("viewers", sum(scene.channel.viewers for scene in self._scenes.values()))
+        for name, feeds in self._feeds.items():
+            for feed in feeds:
+                feed.step()
+            if not any(feed.is_watched for feed in feeds):
+                self._scenes[name].rest()
+        self._service.stats.gauge("viewers", sum(channel.viewers for channel in self._channels.values()))
 
     def close(self) -> None:
         """Send the viewers away and let go of the rings."""
+        for channel in self._channels.values():
+            channel.close()
         for scene in self._scenes.values():
-            scene.close()
+            scene.rest()
 
     def __enter__(self) -> View:
         return self
@@ -90,9 +96,14 @@ class View:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _jpeg_feed(self, name: str) -> Feed:
+        settings, scene = self._service.settings.view, self._scenes[name]
+        sink = JpegSink(self._channels[name], settings.quality, self._service.stats, scene.stages)
+        return Feed(scene, sink, settings.width, settings.fps)
+
     def _worth_waking(self) -> Iterator[Receiver]:
         """Without a viewer nothing is urgent: messages wait for the next look, ten times a second."""
-        watched = [scene for scene in self._scenes.values() if scene.channel.viewers]
+        watched = [self._scenes[name] for name, feeds in self._feeds.items() if any(feed.is_watched for feed in feeds)]
         if watched:
             yield self._tracks
             yield self._controls

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from common.stats import Stats
-from services.view.scene import Scene
-from services.view.viewers import Picture, Viewer
+from services.view.stages import Stages
+from services.view.viewers import Channel, Picture, Viewer
 
 STUCK_S = 30.0  # a viewer that takes no byte for so long is gone
 SNAPSHOT_S = 3.0  # longest wait for a picture
@@ -24,11 +24,11 @@ class MjpegStream(Response):
 
     media_type = "multipart/x-mixed-replace; boundary=frame"
 
-    def __init__(self, scene: Scene, stats: Stats) -> None:
+    def __init__(self, channel: Channel, stages: Stages, stats: Stats) -> None:
         super().__init__()
         del self.headers["content-length"]
         self.headers["x-accel-buffering"] = "no"
-        self._scene, self._stats = scene, stats
+        self._channel, self._stages, self._stats = channel, stages, stats
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send pictures until the viewer is gone or the node ends."""
@@ -36,7 +36,7 @@ class MjpegStream(Response):
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        with self._scene.channel.watch() as viewer:
+        with self._channel.watch() as viewer:
             gone = asyncio.create_task(_gone(receive))
             feed = asyncio.create_task(self._feed(viewer, send))
             try:
@@ -63,18 +63,18 @@ class MjpegStream(Response):
 
     def _note(self, picture: Picture) -> None:
         """Count how long the picture took to its first viewer; it is handed to the socket in this very turn."""
-        channel = self._scene.channel
+        channel = self._channel
         if picture.captured_ns and picture.number > channel.sent:
             channel.sent = picture.number
             now = time.monotonic_ns()
             self._stats.latency("send", now - picture.captured_ns)
-            self._scene.stages.add("send", now - picture.encoded_ns)
-            self._scene.stages.add("total", now - picture.captured_ns)
+            self._stages.add("send", now - picture.encoded_ns)
+            self._stages.add("total", now - picture.captured_ns)
 
 
-async def snapshot(scene: Scene) -> Response:
+async def snapshot(channel: Channel) -> Response:
     """The newest picture; a standing one, with status 503, when the camera has none."""
-    with scene.channel.watch() as viewer:
+    with channel.watch() as viewer:
         picture = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SNAPSHOT_S):

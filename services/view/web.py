@@ -30,7 +30,6 @@ from services.view.census import Census
 from services.view.desk import Desk
 from services.view.guard import COMMAND_HEADER, Guard, peer
 from services.view.history import History
-from services.view.scene import Scene
 from services.view.streams import MjpegStream, snapshot
 
 STATIC = Path(__file__).parent / "static"
@@ -121,13 +120,15 @@ class Pages:
 
     async def stream(self, request: Request) -> Response:
         """Live pictures of a camera."""
-        scene = self._scene(request)
-        return MjpegStream(scene, self._service.stats) if scene else _nothing("no such camera")
+        camera = request.path_params["camera"]
+        if camera not in self._desk.scenes:
+            return _nothing("no such camera")
+        return MjpegStream(self._desk.channels[camera], self._desk.scenes[camera].stages, self._service.stats)
 
     async def snapshot(self, request: Request) -> Response:
         """One picture of a camera."""
-        scene = self._scene(request)
-        return await snapshot(scene) if scene else _nothing("no such camera")
+        channel = self._desk.channels.get(request.path_params["camera"])
+        return await snapshot(channel) if channel else _nothing("no such camera")
 
     async def face(self, request: Request) -> Response:
         """The best picture of an event's face."""
@@ -190,9 +191,6 @@ class Pages:
             return path.read_bytes() if path else None
         except OSError:
             return None  # it was replaced or removed just now
-
-    def _scene(self, request: Request) -> Scene | None:
-        return self._desk.scenes.get(request.path_params["camera"])
 
     def _problem(self, target: str, what: str, payload: str) -> str:
         """Why a command makes no sense; empty for a good one."""
