@@ -16,6 +16,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from common.errors import ConfigError
 from common.fleet import FLEET, members
@@ -262,7 +263,25 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
     for key in ("base", "discovery_prefix"):
         if re.search(r"[#+\0]|^/|/$", getattr(settings.mqtt, key)):
             yield f"mqtt.{key}={getattr(settings.mqtt, key)!r}: no wildcard (# +) and no slash at its ends"
+    yield from _rtsp_checks(settings)
     yield from _process_checks(settings)
+
+
+def _rtsp_checks(settings: Settings) -> Iterator[str]:
+    rtsp = settings.rtsp
+    if (rtsp.enabled or rtsp.push) and not settings.view.enabled:
+        yield "rtsp: view.enabled is false, and view is the process that serves and pushes"
+    for camera, urls in rtsp.push.items():
+        if camera not in settings.cameras:
+            yield f"rtsp.push.{camera}: no such camera; known: {', '.join(settings.cameras)}"
+        for url in urls:
+            try:
+                parts = urlsplit(url)
+                good = parts.scheme in {"rtsp", "rtsps"} and bool(parts.hostname) and parts.port != 0
+            except ValueError:
+                good = False
+            if not good or re.search(r"\s", url):  # it may hold a password: not repeated here
+                yield f"rtsp.push.{camera}: it should be like rtsp://user:password@host:8554/{camera}"
 
 
 def _process_checks(settings: Settings) -> Iterator[str]:
@@ -278,7 +297,7 @@ def _process_checks(settings: Settings) -> Iterator[str]:
 
 def _with_secrets(settings: Settings, base: Path) -> Settings:
     """Passwords from files put in place."""
-    for section in ("mqtt", "view"):
+    for section in ("mqtt", "view", "rtsp"):
         part = getattr(settings, section)
         if part.password_file is None:
             continue

@@ -167,6 +167,24 @@ class ViewSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RtspSettings:
+    """H.264 over RTSP: served on demand, pushed to other servers."""
+
+    __pydantic_config__ = STRICT
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: Port = 8554
+    password: str | None = field(default=None, repr=False)
+    password_file: str | None = None
+    fps: Annotated[float, Gt(0), Le(120)] = 15.0
+    width: Annotated[int, Ge(64), Le(4096)] = 640
+    bitrate_kbps: Annotated[int, Ge(50), Le(100_000)] = 1000
+    encoder: Annotated[str, Len(1)] = "auto"
+    push: dict[str, list[str]] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
     """Where and how a process, or each of its family, runs."""
 
@@ -195,5 +213,6 @@ class Settings:
     events: EventSettings = field(default_factory=EventSettings)
     publish: PublishSettings = field(default_factory=PublishSettings)
     view: ViewSettings = field(default_factory=ViewSettings)
+    rtsp: RtspSettings = field(default_factory=RtspSettings)
     processes: dict[str, ProcessSettings] = field(default_factory=dict)
     replay: bool = False

@@ -23,6 +23,30 @@ REMEMBERED_PEERS = 1024
 KEY_FILE = "view.key"
 
 
+class Brake:
+    """Makes those wait who guess: longer after each failure."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def failed(self, peer: str) -> None:
+        """A peer did not know the password."""
+        peer = _network(peer)
+        count = self._failures.pop(peer, (0, 0.0))[0] + 1
+        wait_s = min(2.0 ** (count - FREE_TRIES), LONGEST_WAIT_S) if count >= FREE_TRIES else 0.0
+        self._failures[peer] = (count, time.monotonic() + wait_s)
+        if len(self._failures) > REMEMBERED_PEERS:
+            self._failures.popitem(last=False)
+
+    def passed(self, peer: str) -> None:
+        """A peer knew it."""
+        self._failures.pop(_network(peer), None)
+
+    def wait_s(self, peer: str) -> float:
+        """How long this peer has to wait before it may try again, 0 for not at all."""
+        return max(0.0, self._failures.get(_network(peer), (0, 0.0))[1] - time.monotonic())
+
+
 class Access:
     """Checks passwords and sessions. A session outlives a restart of the process, but not a new password."""
 
@@ -41,7 +65,7 @@ class Access:
                 f"or keep view.host: 127.0.0.1"
             )
         self._password = settings.password
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._brake = Brake()
         self._key = b""
         if self._password is not None:
             self._key = hashlib.sha256(_secret(state_dir / KEY_FILE) + self._password.encode()).digest()
@@ -79,20 +103,15 @@ class Access:
         """True for the right password, unless this peer has to wait."""
         if self._password is None or self.wait_s(peer):
             return False
-        peer = _network(peer)
         if hmac.compare_digest(given.encode(), self._password.encode()):
-            self._failures.pop(peer, None)
+            self._brake.passed(peer)
             return True
-        count = self._failures.pop(peer, (0, 0.0))[0] + 1
-        wait_s = min(2.0 ** (count - FREE_TRIES), LONGEST_WAIT_S) if count >= FREE_TRIES else 0.0
-        self._failures[peer] = (count, time.monotonic() + wait_s)
-        if len(self._failures) > REMEMBERED_PEERS:
-            self._failures.popitem(last=False)
+        self._brake.failed(peer)
         return False
 
     def wait_s(self, peer: str) -> float:
         """How long this peer has to wait before it may try again, 0 for not at all."""
-        return max(0.0, self._failures.get(_network(peer), (0, 0.0))[1] - time.monotonic())
+        return self._brake.wait_s(peer)
 
     def _sign(self, body: str) -> str:
         return hmac.new(self._key, body.encode(), "sha256").hexdigest()

@@ -56,6 +56,7 @@ class Census:
             "cameras": [self._camera(name, scene) for name, scene in self._desk.scenes.items()],
             "processes": self.processes(),
             "controls": {"available": not away, "reason": "publish is away: switches do not work now" if away else ""},
+            "rtsp": self._desk.rtsp.summary() if self._desk.rtsp is not None else None,
             "events": {"rowid": self._history.last_rowid()},
         }
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from common.wire import Command
 from services.view.scene import Scene
 from services.view.viewers import Channel
+
+if TYPE_CHECKING:
+    from services.view.rtsp.server import Rtsp
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +21,13 @@ class Desk:
     Attributes:
         scenes: By camera, in the order of the settings.
         channels: Their JPEG pictures, by camera.
+        rtsp: The RTSP server and pushes; None when the settings ask for none.
         ask: Sends a command on its way; does not wait.
         switches_away: True when nobody obeys commands now.
     """
 
     scenes: Mapping[str, Scene]
     channels: Mapping[str, Channel]
+    rtsp: Rtsp | None
     ask: Callable[[Command], None]
     switches_away: Callable[[], bool]

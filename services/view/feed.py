@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+from common.pixels import Plane
 from services.view import draw
 from services.view.pace import Pace
 from services.view.scene import Condition, Scene, Shown
 
-STANDING_S = 1.0  # a standing picture is sent again, so that a viewer knows the line is alive
+STANDING_S = 1.0  # a standing picture is sent again after this time, so that a viewer knows the line is alive
 
 
 class Sink(Protocol):
@@ -29,7 +30,7 @@ class Sink(Protocol):
 class Feed:
     """Asks the scene for pictures when it is time and somebody looks, and gives them to a sink."""
 
-    def __init__(self, scene: Scene, sink: Sink, width: int, fps: float) -> None:
+    def __init__(self, scene: Scene, sink: Sink, width: int, fps: float, standing_s: float = STANDING_S) -> None:
         """Join the scene.
 
         Args:
@@ -37,11 +38,13 @@ class Feed:
             sink: Takes the pictures.
             width: Their columns at most, pixels.
             fps: Pictures a second at most.
+            standing_s: Seconds after which a standing picture is given again.
         """
-        self._scene, self.sink, self._width = scene, sink, width
+        self._scene, self.sink, self._width, self._standing_s = scene, sink, width, standing_s
         self._pace = Pace(fps)
         self._drawn_ns = 0
         self._stood: tuple[Condition | None, float] = (None, 0.0)
+        self._still: tuple[Condition, Plane] | None = None
         scene.on_arrival.append(self._pace.arrived)
         scene.on_privacy.append(self._forget)
 
@@ -63,7 +66,7 @@ class Feed:
         elif self._pace.is_due(time.monotonic()):
             shown = self._scene.render(self._width, self._drawn_ns)
             if shown is not None:
-                self._drawn_ns, self._stood = shown.captured_ns, (None, 0.0)
+                self._drawn_ns, self._stood, self._still = shown.captured_ns, (None, 0.0), None
                 self._pace.shown(time.monotonic())
                 self.sink.show(shown)
 
@@ -72,10 +75,12 @@ class Feed:
         self.sink.withdraw()
 
     def _stand(self, why: Condition) -> None:
-        """Show why there is no picture, on change and once a second."""
+        """Show why there is no picture, on change and now and then."""
         now = time.monotonic()
-        if why == self._stood[0] and now - self._stood[1] < STANDING_S:
+        if why == self._stood[0] and now - self._stood[1] < self._standing_s:
             return
         self._stood = (why, now)
-        pixels = draw.placeholder(self._scene.size(self._width), self._scene.name, why.status, why.reason)
-        self.sink.show(Shown(pixels, 0, time.monotonic_ns()))
+        if self._still is None or self._still[0] != why:
+            size = self._scene.size(self._width)
+            self._still = why, draw.placeholder(size, self._scene.name, why.status, why.reason)
+        self.sink.show(Shown(self._still[1], 0, time.monotonic_ns()))

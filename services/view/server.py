@@ -65,7 +65,7 @@ class Server:
         self._alive_at = time.monotonic()
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, section: str = "view") -> socket.socket:
     """A bound socket.
 
     Raises:
@@ -77,7 +77,7 @@ def bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
-        raise ConfigError(f"view.host={host!r}: {error.strerror}") from error
+        raise ConfigError(f"{section}.host={host!r}: {error.strerror}") from error
     made = socket.socket(family, kind, protocol)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,7 +89,7 @@ def bind(host: str, port: int) -> socket.socket:
         made.close()
         if error.errno == errno.EADDRINUSE:
             raise DeviceError(f"{host}:{port} is taken by {_holder(port)}") from error
-        raise ConfigError(f"view.host={host!r}, view.port={port}: {error.strerror}") from error
+        raise ConfigError(f"{section}.host={host!r}, {section}.port={port}: {error.strerror}") from error
     return made
 
 

@@ -7,6 +7,7 @@ import os
 import queue
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from common.bus import Receiver
 from common.controls import load_controls
@@ -22,7 +23,11 @@ from services.view.server import Server
 from services.view.viewers import Channel
 from services.view.web import application
 
+if TYPE_CHECKING:
+    from services.view.rtsp.server import Rtsp
+
 WAIT_MS = 100
+RTSP_STANDING_S = 0.2  # players look at the first pictures to learn the rate: slower ones would keep them for long
 MAX_BACKOFF_S = 10.0
 
 
@@ -41,7 +46,8 @@ def main(service: Service) -> None:
                 view.turn()
                 if server.failed:
                     raise RuntimeError("the web server's thread has ended or hangs")
-                service.beat()
+                view.check()
+                service.beat("running", view.trouble)
         finally:
             view.close()
             if server is not None:
@@ -59,6 +65,7 @@ class View:
         self._scenes = {name: Scene(settings, name, controls[name], service.stats) for name in settings.cameras}
         self._channels = {name: Channel(self._wake_fd) for name in settings.cameras}
         self._feeds = {name: [self._jpeg_feed(name)] for name in settings.cameras}
+        self.rtsp = self._start_rtsp()
         self._frames = bus.subscriber("frames", settings.cameras)
         self._states = bus.subscriber("camera", settings.cameras)
         self._tracks = bus.subscriber("tracks")
@@ -66,7 +73,7 @@ class View:
         self._wishes = bus.pusher("commands")
         self._asked: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._controlled_at = 0.0
-        self.desk = Desk(self._scenes, self._channels, self._ask, self._silent)
+        self.desk = Desk(self._scenes, self._channels, self.rtsp, self._ask, self._silent)
 
     def turn(self) -> None:
         """Wait for something to do, at most a tenth of a second, and do it."""
@@ -85,6 +92,8 @@ class View:
 
     def close(self) -> None:
         """Send the viewers away and let go of the rings."""
+        if self.rtsp is not None:
+            self.rtsp.close()
         for channel in self._channels.values():
             channel.close()
         for scene in self._scenes.values():
@@ -95,6 +104,37 @@ class View:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def trouble(self) -> str:
+        """What does not work, in words."""
+        return f"rtsp: {self.rtsp.problem}" if self.rtsp is not None and self.rtsp.problem else ""
+
+    def check(self) -> None:
+        """See to the RTSP server.
+
+        Raises:
+            RuntimeError: Its thread has ended, or an encoder hangs.
+        """
+        if self.rtsp is None:
+            return
+        if self.rtsp.failed:
+            raise RuntimeError("the thread of rtsp has ended, or an encoder hangs")
+        self.rtsp.step()
+
+    def _start_rtsp(self) -> Rtsp | None:
+        """The server and the pushes, when the settings ask for any; without them not even the library is loaded."""
+        settings = self._service.settings
+        if not settings.rtsp.enabled and not any(settings.rtsp.push.values()):
+            return None
+        from services.view.rtsp.server import Rtsp
+
+        rtsp = Rtsp(settings, self._service.stats, self._wake_fd)
+        for name, stream in rtsp.streams.items():
+            self._feeds[name].append(
+                Feed(self._scenes[name], stream, settings.rtsp.width, settings.rtsp.fps, RTSP_STANDING_S)
+            )
+        return rtsp
 
     def _jpeg_feed(self, name: str) -> Feed:
         settings, scene = self._service.settings.view, self._scenes[name]

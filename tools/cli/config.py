@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import typer
 
 from tools.cli.node import JsonFlag, load_settings
@@ -57,12 +60,22 @@ def show(context: typer.Context, as_json: JsonFlag = False) -> None:
     from tools.cli.output import print_json
 
     tree = dataclasses.asdict(load_settings(context))
-    for section in ("mqtt", "view"):
+    for section in ("mqtt", "view", "rtsp"):
         if tree[section]["password"] is not None:
             tree[section]["password"] = "********"  # noqa: S105
+    tree = _without_passwords(tree)
     if as_json:
         print_json(tree)
         return
     import yaml
 
     typer.echo(yaml.safe_dump(tree, sort_keys=False), nl=False)
+
+
+def _without_passwords(value: Any) -> Any:
+    """The tree with the passwords in its addresses hidden."""
+    if isinstance(value, dict):
+        return {key: _without_passwords(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_passwords(item) for item in value]
+    return re.sub(r"(://[^/@:]*:)[^/]*@", r"\1********@", value) if isinstance(value, str) else value

@@ -218,10 +218,12 @@ def start_view(make_settings: Callable[..., Settings]) -> Iterator[Callable[...,
     """Starts `python3 -m services.view` of a test node; the keyword arguments are the section `view`."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(*, wait: bool = True, cameras: dict[str, Any] | None = None, **view: Any) -> Page:
+    def begin(
+        *, wait: bool = True, cameras: dict[str, Any] | None = None, rtsp: dict[str, Any] | None = None, **view: Any
+    ) -> Page:
         view.setdefault("port", free_port())
         sources = cameras or {"door": {"source": "pattern:640x360@30"}}
-        settings = make_settings(cameras=sources, view=view)
+        settings = make_settings(cameras=sources, view=view, rtsp=rtsp or {})
         name, path = config.write_resolved(settings)
         process = subprocess.Popen(
             [sys.executable, "-m", "services.view"],
