@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from tools.cli import workshop
 from tools.cli.node import JsonFlag
 
 app = typer.Typer(help="The detectors: which are known, and how to get them.", no_args_is_help=True)
+workshop.register(app)
 
 
 @app.command("list")

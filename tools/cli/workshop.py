@@ -1,0 +1,191 @@
+"""Commands of the model workshop: export, adapt, lint, split, quantize."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from common.errors import ConfigError
+from tools.cli.node import JsonFlag
+
+if TYPE_CHECKING:
+    from services.infer.manifest import InputSpec
+    from tools.models.frames import Picture
+    from tools.models.proof import Step
+
+PicturesOption = Annotated[
+    str | None,
+    typer.Option("--pictures", help="Folder, photograph, clip or camera to prove it with; else the demo's clip."),
+]
+CountOption = Annotated[int, typer.Option("--count", min=1, max=10_000, help="How many pictures.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The .onnx file to write.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (export, adapt):
+        app.command()(command)
+
+
+def export(
+    module: Annotated[str, typer.Argument(help="package.module:Class, file.py:Class, or a TorchScript file.")],
+    out: OutOption,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="State dict (.pt), or .onnx file or known model to take the weights from.")
+    ] = None,
+    arguments: Annotated[str, typer.Option(help="For the constructor, as JSON.")] = "{}",
+    like: Annotated[str | None, typer.Option(help="Known model or .onnx file with the same input and decoder.")] = None,
+    colour: Annotated[str, typer.Option(help="Without --like: order of the channels, bgr or rgb.")] = "bgr",
+    mean: Annotated[float, typer.Option(help="Without --like: subtracted from each channel, 0 to 255.")] = 0.0,
+    scale: Annotated[float, typer.Option(help="Without --like: multiplied after that.")] = 1.0,
+    size: Annotated[str, typer.Option(help="Width x height of the example.")] = "320x256",
+    dynamic: Annotated[str, typer.Option(help="What stays free: size, batch, size,batch or none.")] = "size",
+    mode: Annotated[str, typer.Option(help="TorchScript by trace, script, or auto.")] = "auto",
+    exporter: Annotated[str, typer.Option(help="PyTorch's exporter: torchscript or dynamo.")] = "torchscript",
+    opset: Annotated[int | None, typer.Option(help="Version of the operators.")] = None,
+    input_name: Annotated[str, typer.Option(help="Name of the input.")] = "input",
+    outputs: Annotated[str, typer.Option(help="Names of the outputs, with commas.")] = "",
+    simplify: Annotated[bool, typer.Option(help="Fold and fuse with onnxslim.")] = True,
+    pictures: PicturesOption = None,
+    count: CountOption = 4,
+    as_json: JsonFlag = False,
+) -> None:
+    """PyTorch -> TorchScript -> ONNX -> simplified, each step compared with PyTorch on real pictures."""
+    from tools.models.export import Request
+    from tools.models.export import export as run
+    from tools.models.sidecar import spec_of, write_sidecar
+
+    spec = spec_of(like)
+    request = Request(
+        target=module,
+        out=_onnx_name(out),
+        checkpoint=checkpoint,
+        arguments=_json(arguments),
+        input=spec.input if spec else _plain_input(colour, mean, scale),
+        size=parse_size(size),
+        dynamic=_choices("dynamic", dynamic, ("size", "batch", "none")) - {"none"},
+        mode=cast(Literal["auto", "trace", "script"], _choice("mode", mode, ("auto", "trace", "script"))),
+        exporter=cast(Literal["torchscript", "dynamo"], _choice("exporter", exporter, ("torchscript", "dynamo"))),
+        opset=opset,
+        input_name=input_name,
+        outputs=tuple(name for name in outputs.split(",") if name),
+        simplify=simplify,
+    )
+    with steps_shown(as_json, 4) as shown:
+        run(request, load_pictures(pictures, count), shown)
+        if spec:
+            write_sidecar(spec, request.out)
+
+
+def adapt(
+    model: Annotated[str, typer.Argument(help="A known model or an .onnx file.")],
+    out: OutOption,
+    opset: Annotated[int | None, typer.Option(help="Version of the operators.")] = None,
+    size: Annotated[str | None, typer.Option(help="Fix the input to this width x height.")] = None,
+    deconv: Annotated[bool, typer.Option("--deconv", help="Resize becomes ConvTranspose.")] = False,
+    float16: Annotated[bool, typer.Option("--float16", help="Half precision inside.")] = False,
+    simplify: Annotated[bool, typer.Option(help="Fold and fuse with onnxslim.")] = True,
+    pictures: PicturesOption = None,
+    count: CountOption = 4,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change a model for an accelerator, with proof after each step that it computes the same."""
+    from tools.models.adapt import Wishes
+    from tools.models.adapt import adapt as run
+    from tools.models.sidecar import resolve, write_sidecar
+
+    path, spec = resolve(model)
+    wishes = Wishes(
+        opset=opset, size=parse_size(size) if size else None, deconv=deconv, float16=float16, simplify=simplify
+    )
+    with steps_shown(as_json, 5) as shown:
+        run(path, _onnx_name(out), wishes, spec.input if spec else None, load_pictures(pictures, count), shown)
+        if spec:
+            write_sidecar(spec, out)
+
+
+@contextlib.contextmanager
+def steps_shown(as_json: bool, total: int) -> Iterator[Callable[[Step], None]]:
+    """Show steps as they come, with a bar below them on stderr; as one JSON list at the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
+
+    from tools.cli.output import print_json
+
+    steps: list[Step] = []
+    columns = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("working", total=total)
+
+        def show(step: Step) -> None:
+            steps.append(step)
+            bar.update(task, advance=1, description=f"after {step.name}")
+            if not as_json:
+                bar.stop()
+                typer.echo(step.line())
+                bar.start()
+
+        yield show
+    if as_json:
+        print_json([step.as_json() for step in steps])
+    else:
+        for path in dict.fromkeys(step.path for step in steps if step.path):
+            typer.echo(f"wrote {path} ({path.stat().st_size:,} bytes)")
+
+
+def load_pictures(source: str | None, count: int) -> Sequence[Picture]:
+    """The pictures that the user named, or those of the demo's clip."""
+    from tools.models.frames import demo_clip
+    from tools.models.frames import pictures as read
+
+    return read(source or demo_clip(), count)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`640x384` as numbers."""
+    try:
+        width, height = (int(part) for part in text.split("x"))
+    except ValueError:
+        raise ConfigError(f"--size {text!r}: WIDTHxHEIGHT expected, like 320x256") from None
+    if not (16 <= width <= 8192 and 16 <= height <= 8192):
+        raise ConfigError(f"--size {text}: 16 to 8192 expected")
+    return width, height
+
+
+def _onnx_name(path: Path) -> Path:
+    if path.suffix != ".onnx":
+        raise ConfigError(f"--out {path}: a name that ends in .onnx expected")
+    return path
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"--arguments {text!r}: not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f'--arguments {text!r}: an object like {{"width": 64}} expected')
+    return value
+
+
+def _plain_input(colour: str, mean: float, scale: float) -> InputSpec:
+    from services.infer.manifest import InputSpec
+
+    order = cast(Literal["bgr", "rgb"], _choice("colour", colour, ("bgr", "rgb")))
+    return InputSpec(colour=order, mean=(mean, mean, mean), scale=scale, multiple=1)
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ConfigError(f"--{name} {value!r}: choose one of {', '.join(allowed)}")
+    return value
+
+
+def _choices(name: str, value: str, allowed: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(_choice(name, item, allowed) for item in value.split(","))
