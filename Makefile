@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MODELS := .venv-models
 DEMO_SECONDS ?=
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check bench clean system
+.PHONY: setup demo test check test-models bench clean system
 
 setup: $(READY)
 
@@ -22,6 +23,13 @@ test: setup system ## every check and every test
 check: setup ## the checks without the tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/check --no-tests
 
+test-models: setup ## the whole model workshop with PyTorch (2 GB), in an environment of its own
+	[ -x $(MODELS)/bin/python ] || $(PYTHON) -m venv $(MODELS)
+	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "setuptools>=77" wheel
+	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch pytest pytest-timeout
+	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[export]'
+	$(MODELS)/bin/python -m pytest tests/tools/models
+
 bench: setup system ## every benchmark; figures go to docs/benchmarks/
 	mkdir -p docs/benchmarks
 	for name in handoff dispatch node memory recovery; do \
@@ -31,4 +39,4 @@ system: ## Debian packages that the tests use, when root may install them
 	sh tools/system
 
 clean: ## remove what the targets made; models and clips in the cache stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache run
+	rm -rf $(VENV) $(MODELS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache run

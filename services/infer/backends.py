@@ -18,6 +18,7 @@ BACKENDS = {
     "tvm": "services.infer.tvm_backend:TvmBackend",
     "hailo": "services.infer.hailo_backend:HailoBackend",
     "remote": "services.infer.remote_backend:RemoteBackend",
+    "split": "services.infer.split_backend:SplitBackend",
 }
 
 
@@ -96,5 +97,6 @@ def load_backend(path: Path, settings: InferSettings, layout: str) -> Backend:
         ConfigError: No such backend or provider.
         ModelError: The file is not a model that it can run.
     """
-    backend: Backend = load_class(settings.backend, BACKENDS, "infer.backend")(path, settings, layout)
+    name = "split" if path.suffix == ".toml" else settings.backend  # infer.backend then runs the first part
+    backend: Backend = load_class(name, BACKENDS, "infer.backend")(path, settings, layout)
     return backend

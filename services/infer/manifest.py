@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from common.errors import ConfigError, DeviceError
 
-MODEL_FILES = (".onnx", ".hef", ".xml")  # of the user's own: ONNX, Hailo, OpenVINO
+MODEL_FILES = (".onnx", ".hef", ".xml", ".toml")  # of the user's own: ONNX, Hailo, OpenVINO, one split in two
 MANIFEST = Path(__file__).with_name("models.toml")
 
 
@@ -68,6 +68,19 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A model in two files, beside the sidecar: the outputs of the first are the inputs of the second.
+
+    Attributes:
+        backbone: Run by `infer.backend` and its providers.
+        head: An .onnx file, run by ONNX Runtime on the CPU.
+    """
+
+    backbone: str
+    head: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A row of the manifest."""
 
@@ -79,6 +92,7 @@ class ModelSpec:
     input: InputSpec = field(default_factory=InputSpec)
     options: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin | None = None
+    split: Split | None = None
 
     def cached(self, models_dir: Path) -> Path:
         """Where the model cache keeps the file; another origin has another name."""
@@ -113,7 +127,8 @@ def find_model(model: str, models_dir: Path) -> tuple[ModelSpec, Path]:
     """Spec and file of a model.
 
     Args:
-        model: Name in the manifest, or path of an .onnx file with a .toml file beside it.
+        model: Name in the manifest, path of an .onnx file with a .toml file beside it, or path of the .toml file of a
+            model that is split in two.
         models_dir: The model cache.
 
     Raises:
@@ -123,6 +138,8 @@ def find_model(model: str, models_dir: Path) -> tuple[ModelSpec, Path]:
     if model.endswith(MODEL_FILES):
         path = Path(model).expanduser()
         spec = read_sidecar(path)
+        if path.suffix == ".toml" and spec.split is None:
+            raise ConfigError(f"infer.model={model!r}: no [split] in it; name the .onnx file instead")
         if not path.is_file():
             raise DeviceError(f"infer.model: {path} is not there")
         return spec, path
@@ -165,6 +182,8 @@ def _spec(name: str, table: Any, path: Path) -> ModelSpec:
     values["input"] = _section(InputSpec, values.get("input", {}), f"{where}.input")
     if "origin" in values:
         values["origin"] = _section(Origin, values["origin"], f"{where}.origin")
+    if "split" in values:
+        values["split"] = _section(Split, values["split"], f"{where}.split")
     spec: ModelSpec = _section(ModelSpec, {**values, "name": name}, where)
     if not 0 < spec.nms_iou <= 1:
         raise ConfigError(f"{where}.nms_iou={spec.nms_iou}: above 0 and at most 1 expected")
@@ -211,7 +230,7 @@ def _value(key: str, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{where}.options: a table expected")
         return value
-    if key not in ALLOWED and not isinstance(value, str | InputSpec | Origin):
+    if key not in ALLOWED and not isinstance(value, str | InputSpec | Origin | Split):
         raise ConfigError(f"{where}.{key}={value!r}: a text expected")
     return value
 

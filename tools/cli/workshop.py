@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="The .onnx file to write.
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (export, adapt):
+    for command in (export, adapt, lint, split):
         app.command()(command)
 
 
@@ -107,6 +108,85 @@ def adapt(
         run(path, _onnx_name(out), wishes, spec.input if spec else None, load_pictures(pictures, count), shown)
         if spec:
             write_sidecar(spec, out)
+
+
+TargetOption = Annotated[str, typer.Option("--target", help="An accelerator of targets.toml.")]
+TargetsOption = Annotated[Path | None, typer.Option("--targets", help="A table of your own instead of ours.")]
+
+
+def lint(
+    model: Annotated[str | None, typer.Argument(help="A known model or an .onnx file; none: list the targets.")] = None,
+    target: TargetOption = "",
+    targets: TargetsOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List what a target cannot run; exits with 1 when there is something."""
+    from tools.cli.output import print_json, table
+    from tools.models import graph
+    from tools.models.lint import TARGETS, find_target, read_targets
+    from tools.models.lint import lint as look
+    from tools.models.sidecar import resolve
+
+    if model is None:
+        rows = [
+            {"name": row.name, "title": row.title, "source": row.source}
+            for row in read_targets(targets or TARGETS).values()
+        ]
+        print_json(rows) if as_json else typer.echo("\n".join(f"{row['name']:<10} {row['title']}" for row in rows))
+        return
+    path, _ = resolve(model)
+    chosen = find_target(target, targets or TARGETS)
+    problems = look(graph.read(path), chosen)
+    if as_json:
+        print_json([dataclasses.asdict(problem) for problem in problems])
+    elif problems:
+        from rich.console import Console
+
+        made = table("node", "operator", f"why {chosen.name} cannot run it")
+        for problem in problems:
+            made.add_row(problem.node, problem.operator, problem.reason)
+        Console().print(made)
+    else:
+        typer.echo(f"{path.name}: {chosen.name} can run all of it, as far as its table says")
+    if problems:
+        raise typer.Exit(1)
+
+
+def split(
+    model: Annotated[str, typer.Argument(help="A known model or an .onnx file.")],
+    out: Annotated[Path, typer.Option("--out", help="Name of the result: OUT.toml, OUT-backbone.onnx, OUT-head.onnx.")],
+    target: TargetOption = "",
+    targets: TargetsOption = None,
+    at: Annotated[str | None, typer.Option("--at", help="Cut at these tensors (commas) and nowhere else.")] = None,
+    pictures: PicturesOption = None,
+    count: CountOption = 4,
+    as_json: JsonFlag = False,
+) -> None:
+    """Cut a model into a backbone for the accelerator and a head for the CPU, at the cheapest place."""
+    from tools.models import graph
+    from tools.models.lint import TARGETS, find_target
+    from tools.models.proof import Step
+    from tools.models.sidecar import resolve, write_sidecar
+    from tools.models.split import find_cut, part_path
+    from tools.models.split import split as run
+
+    path, spec = resolve(model)
+    if bool(target) == bool(at):
+        raise ConfigError("give --target NAME, or --at TENSOR,TENSOR")
+    with steps_shown(as_json, 4) as shown:
+        if at:
+            tensors = tuple(at.split(","))
+            shown(Step("cut", f"at {', '.join(tensors)}, as asked"))
+        else:
+            cut = find_cut(graph.read(path), find_target(target, targets or TARGETS))
+            tensors = cut.tensors
+            shown(Step("cut", cut.line()))
+        for step in run(path, out, tensors, spec.input if spec else None, load_pictures(pictures, count)):
+            shown(step)
+        if spec:
+            names = {"backbone": part_path(out, "backbone").name, "head": part_path(out, "head").name}
+            written = write_sidecar(spec, out, {"split": names})
+            shown(Step("ready", f"infer.model: {written}", path=written))
 
 
 @contextlib.contextmanager
