@@ -45,10 +45,11 @@ FLEET: dict[str, Process] = {
     row.family: row
     for row in (
         Process("watchdog", "restarts what hangs or fails", (), (), 10, "one", 0, False, 30),
-        Process("track", "follows faces, writes the event log", ("tracks", "events"), ("results", "camera", "control"),
-                20, "one", 0, True, 60),
+        # A node ends in reverse order: track writes the last ends before publish, which tells them, goes.
         Process("publish", "MQTT, commands and best pictures", ("control",), ("tracks", "camera", "events", "commands"),
-                30, "one", 1, True, 80),
+                20, "one", 1, True, 80),
+        Process("track", "follows faces, writes the event log", ("tracks", "events"), ("results", "camera", "control"),
+                30, "one", 0, True, 60),
         Process("view", "the page, MJPEG and pictures", ("commands",), ("frames", "tracks", "camera", "control"),
                 40, "one", 1, False, 90),
         Process("infer", "finds faces in the newest frames", ("results",), ("frames", "control"),

@@ -125,6 +125,7 @@ class EventSettings:
     update_s: Annotated[float, Ge(0.2), Le(3600)] = 5.0
     reattach_s: Annotated[float, Ge(0), Le(60)] = 2.0
     off_delay_s: Annotated[float, Ge(0), Le(3600)] = 0.0
+    zone_point: Literal["bottom", "centre"] = "bottom"
     keep_days: Annotated[float, Gt(0), Le(3650)] = 30.0
     keep_mb: Annotated[float, Gt(0), Le(100_000)] = 64.0
     keep_snapshots: Annotated[int, Ge(0), Le(1_000_000)] = 500

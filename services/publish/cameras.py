@@ -82,6 +82,12 @@ class Cameras:
                 camera.faces = 0
             self._tell(name)
 
+    def end(self) -> None:
+        """The node ends: every camera is away and nobody is seen."""
+        for name, camera in self._cameras.items():
+            camera.status, camera.fps, camera.faces, camera.seen_at = OFFLINE, 0.0, 0, float("-inf")
+            self._tell(name)
+
     def summary(self) -> dict[str, dict[str, object]]:
         """Status, frame rate and faces by camera."""
         return {

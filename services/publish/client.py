@@ -72,6 +72,7 @@ class Session:
         largest: Bytes of the largest message that the broker takes.
         acks: Answers that came in, oldest first; the owner empties it.
         messages: Messages that came in, oldest first; the owner empties it.
+        deaf: Why the broker refused a subscription, in words; empty when it took all.
     """
 
     def __init__(self, settings: MqttSettings, client_id: str, will_topic: str, will: str) -> None:
@@ -83,6 +84,7 @@ class Session:
         self.largest = MAX_MESSAGE_BYTES
         self.acks: list[Ack] = []
         self.messages: list[Message] = []
+        self.deaf = ""
         self._client = client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -196,7 +198,7 @@ class Session:
     ) -> None:
         if code.is_failure:
             self.refused = True
-            self._end(f"refused: {code.getName()}")
+            self._end(f"refused: {_words(code, properties)}")
         elif getattr(properties, "MaximumQoS", 1) == 0:
             self.refused = True
             self._end("refused: the broker takes no QoS 1")
@@ -205,16 +207,16 @@ class Session:
             self.largest = getattr(properties, "MaximumPacketSize", MAX_MESSAGE_BYTES) - ENVELOPE_BYTES
             self.window = min(DEFAULT_WINDOW, getattr(properties, "ReceiveMaximum", DEFAULT_WINDOW))
 
-    def _on_disconnect(self, _c: mqtt.Client, _u: Any, flags: Any, code: ReasonCode, _p: Any) -> None:
+    def _on_disconnect(self, _c: mqtt.Client, _u: Any, flags: Any, code: ReasonCode, properties: Any) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._end(f"the broker hung up: {code.getName()}")
+            self._end(f"the broker hung up: {_words(code, properties)}")
         elif not self.accepted:
             self._end("the broker hung up before it answered CONNECT (other protocol, or client certificate missing)")
         else:
             self._end("connection lost")
 
-    def _on_publish(self, _c: mqtt.Client, _u: Any, mid: int, code: ReasonCode, _p: Any) -> None:
-        refusal = code.getName() if code.is_failure else ""
+    def _on_publish(self, _c: mqtt.Client, _u: Any, mid: int, code: ReasonCode, properties: Any) -> None:
+        refusal = _words(code, properties) if code.is_failure else ""
         self.acks.append(Ack(mid, refusal, code.value != NO_SUBSCRIBERS))
 
     def _on_message(self, _c: mqtt.Client, _u: Any, message: mqtt.MQTTMessage) -> None:
@@ -223,7 +225,7 @@ class Session:
     def _on_subscribe(self, _c: mqtt.Client, _u: Any, _mid: int, codes: list[ReasonCode], _p: Any) -> None:
         for code in codes:
             if code.is_failure:
-                self._end(f"subscription refused: {code.getName()}")
+                self.deaf = f"the broker refuses a subscription: {code.getName()}"
 
 
 def describe(error: Exception) -> str:
@@ -242,6 +244,12 @@ def describe(error: Exception) -> str:
         case OSError():
             return (error.strerror or str(error)).lower()
     return str(error)
+
+
+def _words(code: ReasonCode, properties: Properties | None) -> str:
+    """A reason code by its name, and what the broker adds in words of its own."""
+    more = str(getattr(properties, "ReasonString", ""))[:200]
+    return f"{code.getName()} ({more})" if more else str(code.getName())
 
 
 def _properties(expiry_s: int) -> Properties:

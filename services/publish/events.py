@@ -42,6 +42,7 @@ class Delivery:
 
     Attributes:
         problem: Why events are not delivered although the broker is there, in words.
+        unheard: The broker said of the last one that nobody has subscribed.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Delivery:
         self._pause_s = FIRST_PAUSE_S
         self._checked = False
         self.problem = ""
+        self.unheard = False
         self.snapshots = True
 
     def ring(self) -> None:
@@ -81,6 +83,11 @@ class Delivery:
         while (room := self._link.room) > 0 and (self._buffer or (self._unread and self._read())):
             for _ in range(min(room, len(self._buffer))):
                 self._send(self._buffer.popleft())
+
+    @property
+    def done(self) -> bool:
+        """Everything in the log is acknowledged, or cannot be told now."""
+        return time.monotonic() < self._resume_at or not (self._buffer or self._sent or self._unread)
 
     def close(self) -> None:
         """Write the position a last time."""
@@ -146,6 +153,7 @@ class Delivery:
             self._start_over()
             return
         sent.acknowledged = True
+        self.unheard = not ack.heard
         self._pause_s = FIRST_PAUSE_S
         self.problem = ""
         while self._sent and self._sent[0].acknowledged:

@@ -131,6 +131,11 @@ class Link:
             return 0
         return max(self._session.window - len(self._due), 0)
 
+    @property
+    def idle(self) -> bool:
+        """Everything that was sent with QoS 1 is acknowledged."""
+        return not (self._queue or self._due)
+
     def close(self, last: tuple[str, str] | None = None) -> None:
         """Send a last retained message, say goodbye and wait for both to leave, at most a second."""
         session = self._session
@@ -183,6 +188,7 @@ class Link:
         if session.accepted and not self.online:
             self._accepted(session)
         self._take_acks(session)
+        self.refusal = self.refusal or session.deaf
         self.messages += session.messages
         session.messages.clear()
         if now >= self._tick_at:

@@ -23,6 +23,8 @@ from services.publish.topics import OFFLINE, ONLINE, Topics
 
 WAIT_MS = 100
 LOOK_S = 0.2  # silence and delays are looked at so often
+FAREWELL_S = 2.0  # for the last events at the end; what does not leave is sent at the next start
+ASK_S = 1.0  # for supervisord's answer at the end
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ def main(service: Service) -> None:
         try:
             while not service.stopping:
                 node.turn()
+            node.farewell()
         finally:
             node.close()
         link.close((topics.status, OFFLINE))
@@ -93,6 +96,20 @@ class Node:
             self._look()
         self._beat()
 
+    def farewell(self) -> None:
+        """Tell what the log still holds, and when the whole node ends that its cameras are away."""
+        from common.supervisor import Supervisor  # not worth its memory before the last moment
+
+        if Supervisor(self._service.runtime_dir, ASK_S).stopping():
+            self._cameras.end()
+        end = time.monotonic() + FAREWELL_S
+        self._delivery.ring()
+        while self._link.online and not (self._delivery.done and self._link.idle) and time.monotonic() < end:
+            self._link.step()
+            self._delivery.step()
+            self._service.bus.wait(WAIT_MS, fds=[self._link.fileno()])
+            self._service.beat("running")
+
     def close(self) -> None:
         """Write what is to be kept."""
         self._collector.close()
@@ -146,7 +163,8 @@ class Node:
         if not self._link.online:
             self._service.beat("waiting", self._link.reason)
         else:
-            self._service.beat("running", self._delivery.problem or self._link.refusal)
+            nobody = f"nobody subscribes to {self._topics.events}" if self._delivery.unheard else ""
+            self._service.beat("running", self._delivery.problem or self._link.refusal or nobody)
 
 
 def _link(settings: Settings, topics: Topics, service: Service) -> Link:

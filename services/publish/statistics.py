@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,6 @@ class Collector:
     def __init__(self, runtime_dir: Path, node: str, period_s: float, cameras: Callable[[], dict[str, Any]]) -> None:
         self._runtime_dir, self._node, self._period_s, self._cameras = runtime_dir, node, period_s, cameras
         self._started = time.monotonic()
-        self._restarts: Counter[str] = Counter()
-        self._pids: dict[str, int] = {}
         self._ready: dict[str, Any] | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="statistics", daemon=True)
@@ -52,17 +50,15 @@ class Collector:
         """Everything as it is now."""
         ends = read_watchdog(self._runtime_dir)
         rows = {
-            name: self._process(name, report, ends.get(name, {}))
-            for name, report in read_stats(self._runtime_dir).items()
+            name: _process(report, ends.get(name, {})) for name, report in sorted(read_stats(self._runtime_dir).items())
         }
-        publish = rows.get("publish", {}).get("latency_ms", {})
         return {
             "v": 1,
             "node": self._node,
             "version": VERSION,
             "time": rfc3339(time.time_ns()),
             "uptime_s": round(time.monotonic() - self._started, 1),
-            "latency_p99_ms": publish.get("publish", {}).get("p99"),
+            "latency_p99_ms": _latency_p99_ms(rows),
             "cpu_percent": round(sum(row["cpu_percent"] or 0 for row in rows.values()), 1),
             "memory_mb": round(sum(row["pss_mb"] or row["rss_mb"] or 0 for row in rows.values()), 1),
             "temperature_c": temperature_c(),
@@ -71,31 +67,37 @@ class Collector:
             "processes": rows,
         }
 
-    def _process(self, name: str, report: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
-        pid = int(report["pid"])
-        if self._pids.get(name, pid) != pid:
-            self._restarts[name] += 1
-        self._pids[name] = pid
-        silent = time.monotonic_ns() - int(report.get("beat_ns", 0)) > SILENT_S * 1e9
-        rates = report.get("rates", {})
-        return {
-            "state": "silent" if silent else report.get("state"),
-            "reason": report.get("reason", ""),
-            "fps": rates.get("frames"),
-            "latency_ms": report.get("latency_ms", {}),
-            "totals": report.get("totals", {}),
-            "drops": report.get("drops", {}),
-            "gauges": report.get("gauges", {}),
-            "cpu_percent": report.get("cpu_percent"),
-            "rss_mb": report.get("rss_mb"),
-            "pss_mb": pss_mb(pid),
-            "restarts": max(self._restarts[name], int(end.get("restarts") or 0)),
-            "last_end": str(end.get("reason") or ""),
-        }
-
     def _work(self) -> None:
         while not self._end.wait(self._period_s):
             self._ready = self.gather()
+
+
+def _process(report: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
+    """One process: its own report, and what the watchdog noted of its ends."""
+    silent = time.monotonic_ns() - int(report.get("beat_ns", 0)) > SILENT_S * 1e9
+    return {
+        "state": "silent" if silent else str(report.get("state", "")),
+        "reason": str(report.get("reason", "")),
+        "fps": report.get("rates", {}).get("frames"),
+        "latency_ms": report.get("latency_ms", {}),
+        "totals": report.get("totals", {}),
+        "drops": report.get("drops", {}),
+        "gauges": report.get("gauges", {}),
+        "cpu_percent": report.get("cpu_percent"),
+        "rss_mb": report.get("rss_mb"),
+        "pss_mb": pss_mb(int(report["pid"])),
+        "restarts": int(end.get("restarts", 0)),
+        "last_end": str(end.get("reason", "")),
+    }
+
+
+def _latency_p99_ms(rows: dict[str, dict[str, Any]]) -> float | None:
+    """From capture to the broker's socket where tracks are told, else from capture to the faces of that frame."""
+    for process, name in (("publish", "publish"), ("track", "age")):
+        value = rows.get(process, {}).get("latency_ms", {}).get(name, {}).get("p99")
+        if value is not None:
+            return float(value)
+    return None
 
 
 def temperature_c(root: Path = Path("/sys/class/thermal")) -> float | None:
@@ -113,12 +115,23 @@ def power_w() -> float | None:
     """Power that the board draws as its firmware measures it, in watts; None where it does not."""
     tool = shutil.which("vcgencmd")
     if tool is None:
-        return None
+        return sensor_power_w()
     try:
         answer = subprocess.run([tool, "pmic_read_adc"], capture_output=True, text=True, timeout=POWER_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return parse_power(answer.stdout)
+
+
+def sensor_power_w(root: Path = Path("/sys/class/hwmon")) -> float | None:
+    """Power that sensors of the board or of its supply measure (INA219 and its like), in watts; None without one."""
+    values: list[int] = []
+    for folder in sorted(root.glob("hwmon*")):
+        paths = sorted(folder.glob("power*_input")) or sorted(folder.glob("power*_average"))
+        for path in paths:
+            with contextlib.suppress(OSError, ValueError):
+                values.append(int(path.read_text()))
+    return round(sum(values) / 1e6, 2) if values else None
 
 
 def parse_power(text: str) -> float | None:

@@ -36,7 +36,7 @@ class Camera:
         self.active = True
         self.changed = False
         self.clock = CameraClock(track.max_age, replay=settings.replay)
-        zones = Zones(settings.cameras[name])
+        zones = Zones(settings.cameras[name], settings.events.zone_point)
         self.faces = Faces(name, zones, settings.events, track.min_hits, boot_id)
         self._settings, self._replay = settings, settings.replay
         self._tracker = make_tracker(settings)
@@ -65,6 +65,11 @@ class Camera:
         events = self.faces.tick(self.clock.now_ns(now_ns))
         self.changed = self.changed or bool(events)
         return events
+
+    def end(self, now_ns: int) -> list[Event]:
+        """Let every face end now; returns what is to be told."""
+        self.changed = True
+        return self.faces.end(self.clock.now_ns(now_ns))
 
     def frame(self, result: DetectionResult) -> TrackFrame:
         """Everything that is known of the frame that was taken last."""

@@ -121,6 +121,12 @@ class Faces:
         self._away = [face for face in self._away if at_ns - face.seen_ns < limit_ns]
         return [self._tell("end", face, at_ns) for face in ended]
 
+    def end(self, at_ns: int) -> list[Event]:
+        """End every face at this time."""
+        ended = self.open
+        self._faces, self._away = {}, []
+        return [self._tell("end", face, at_ns) for face in ended]
+
     def event_ids(self, track_ids: Iterable[int]) -> tuple[str, ...]:
         """Id of the event of each track; empty where none has started."""
         faces = (self._faces.get(track_id) for track_id in track_ids)

@@ -17,6 +17,7 @@ from services.track.order import Order
 WAIT_MS = 100
 STALE_NS = 200_000_000  # results older than this are followed, but only the last of a camera is announced
 OPEN_S = 30.0  # a log on a slow card that was cut off in mid-write
+ASK_S = 1.0  # for supervisord's answer at the end
 
 
 class Track:
@@ -51,6 +52,8 @@ class Track:
                 self._tick()
                 problem = self._journal.problem
                 self._service.beat("running", problem)
+            if self._node_ends():
+                self._end_all()
         finally:
             self._checkpoint.save(self._cameras, time.monotonic_ns(), at_once=True)
             self._journal.close()
@@ -131,6 +134,18 @@ class Track:
         self._checkpoint.save(self._cameras, now_ns)
         if not self._journal.alive:
             raise RuntimeError("the thread of the event log has ended")
+
+    def _node_ends(self) -> bool:
+        """The whole node ends; else only this process is restarted, and its faces go on."""
+        from common.supervisor import Supervisor  # not worth its memory before the last moment
+
+        return Supervisor(self._service.runtime_dir, ASK_S).stopping()
+
+    def _end_all(self) -> None:
+        """Nobody will look any more: every face has left."""
+        now_ns = time.monotonic_ns()
+        for camera in self._cameras.values():
+            self._journal.put(camera.end(now_ns))
 
     def _report(self, cameras: Iterable[Camera]) -> None:
         for camera in cameras:

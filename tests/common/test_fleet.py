@@ -57,7 +57,7 @@ def test_every_process_has_its_module_and_a_memory_budget() -> None:
 def test_members_have_names_that_supervisord_takes() -> None:
     rows = members(["door", "yard"], 2)
     assert [row.name for row in rows] == [
-        "watchdog", "track", "publish", "view", "infer:0", "infer:1", "capture:door", "capture:yard",
+        "watchdog", "publish", "track", "view", "infer:0", "infer:1", "capture:door", "capture:yard",
     ]  # fmt: skip
     assert all(":" not in row.program for row in rows)
 

@@ -26,7 +26,7 @@ from tools.bench.broker import Broker
 from tools.bench.private import Ear, free_port
 from tools.demo.clip import fetch_clip
 from tools.models.pull import pull
-from tools.supervisor.node import node, scale
+from tools.supervisor.node import node, scale, stop
 
 DEADLINE_S = 60
 
@@ -184,3 +184,16 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_when_the_node_ends_every_face_has_left_and_everybody_was_told(running) -> None:
+    settings, _, listener = running
+    listener.wait(listener.events)
+    assert stop(settings)
+    listener.wait(lambda: ("vedette/test/status", b"offline", False) in listener.messages)
+    lives = listener.events()
+    assert all([row["type"] for row in rows].count("end") == 1 for rows in lives.values())
+    last = {topic: data for topic, data, _ in listener.messages}
+    assert last["vedette/test/door/occupancy"] == b"OFF"
+    assert last["vedette/test/door/faces"] == b"0"
+    assert last["vedette/test/door/status"] == b"offline"

@@ -101,6 +101,16 @@ def test_time_alone_ends_a_face_that_is_away() -> None:
     assert scene.faces.tick(scene.at_ns + 100 * STEP_NS) == []
 
 
+def test_at_the_end_every_face_has_left_also_who_is_away() -> None:
+    scene = Scene(reattach_s=9)
+    scene.frame((1, 100), (2, 600))
+    scene.frame((1, 100))
+    ends = scene.faces.end(scene.at_ns)
+    assert sorted((event.type, event.track_id) for event in ends) == [("end", 1), ("end", 2)]
+    assert scene.faces.end(scene.at_ns) == []
+    assert scene.frame((1, 100)) == ["start 1"]
+
+
 def test_a_face_that_comes_back_near_its_place_goes_on_as_the_same_event() -> None:
     scene = Scene(reattach_s=2.0)
     scene.frame((1, 100))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.settings import CameraSettings
-from services.track.zones import Zones, foot, inside
+from services.track.zones import Zones, inside
 
 SQUARE = [(0.25, 0.25), (0.75, 0.25), (0.75, 0.75), (0.25, 0.75)]
 HORSESHOE = [(0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.7, 0.9), (0.7, 0.3), (0.3, 0.3), (0.3, 0.9), (0.1, 0.9)]
@@ -45,10 +45,13 @@ def test_a_point_is_in_one_of_two_halves_of_the_plane(polygon: list[tuple[float,
     assert inside(polygon, x, y) == inside(list(reversed(polygon)), x, y)
 
 
-def test_the_bottom_centre_decides() -> None:
+def test_the_bottom_centre_decides_or_the_centre_when_asked_for() -> None:
     zones = Zones(CameraSettings(source="x", zones={"b": SQUARE, "a": ALL}, masks=[SQUARE]))
     assert zones.at((0.4, 0.5, 0.2, 0.2)) == ("a", "b")
     assert zones.at((0.4, 0.6, 0.2, 0.2)) == ("a",)
     assert zones.masked((0.4, 0.5, 0.2, 0.2))
     assert not zones.masked((0.4, 0.6, 0.2, 0.2))
-    assert foot((0.4, 0.6, 0.2, 0.2)) == pytest.approx((0.5, 0.8))
+    centre = Zones(CameraSettings(source="x", zones={"b": SQUARE}, masks=[SQUARE]), "centre")
+    assert centre.at((0.4, 0.6, 0.2, 0.2)) == ("b",)
+    assert centre.at((0.4, 0.7, 0.2, 0.2)) == ()
+    assert centre.masked((0.4, 0.6, 0.2, 0.2))
