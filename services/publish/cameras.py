@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from common.settings import Settings
 from common.stats import Stats
-from common.wire import STATE_NAMES, TOPICS, CameraControl, CameraState, TrackFrame
+from common.wire import TOPICS, CameraControl, CameraState, TrackFrame
 from services.publish.events import rfc3339
 from services.publish.link import Link
+from services.publish.payloads import CameraStats, TrackRow, TracksPayload
 from services.publish.state import Retained
-from services.publish.topics import OFF, OFFLINE, ON, ONLINE, Topics
+from services.publish.topics import OFF, ON, Topics
 
 STALE_S = TOPICS["camera"].stale_s
 STALE_PERIODS = 3  # results that a camera detected at a low rate may miss
+STATES: tuple[Literal["tentative", "confirmed", "lost"], ...] = ("tentative", "confirmed", "lost")  # by wire number
 
 
 @dataclass(slots=True)
 class _Camera:
-    status: str = OFFLINE
+    status: Literal["online", "offline", "disabled"] = "offline"
     fps: float = 0.0
     heard_at: float = 0.0
     tracked_at: float = 0.0
@@ -66,8 +69,8 @@ class Cameras:
         if camera is None:
             return
         camera.heard_at, camera.fps = time.monotonic(), state.fps
-        camera.status = OFFLINE if state.status == "ended" else state.status
-        if camera.status != ONLINE:
+        camera.status = "offline" if state.status == "ended" else state.status
+        if camera.status != "online":
             camera.faces = 0
         self._tell(state.camera)
 
@@ -76,7 +79,7 @@ class Cameras:
         now = time.monotonic()
         for name, camera in self._cameras.items():
             if now - camera.heard_at > STALE_S:
-                camera.status, camera.fps, camera.faces = OFFLINE, 0.0, 0
+                camera.status, camera.fps, camera.faces = "offline", 0.0, 0
             detect_fps = controls[name].detect_fps
             if now - camera.tracked_at > max(STALE_S, STALE_PERIODS / detect_fps if detect_fps else 0):
                 camera.faces = 0
@@ -85,10 +88,10 @@ class Cameras:
     def end(self) -> None:
         """The node ends: every camera is away and nobody is seen."""
         for name, camera in self._cameras.items():
-            camera.status, camera.fps, camera.faces, camera.seen_at = OFFLINE, 0.0, 0, float("-inf")
+            camera.status, camera.fps, camera.faces, camera.seen_at = "offline", 0.0, 0, float("-inf")
             self._tell(name)
 
-    def summary(self) -> dict[str, dict[str, object]]:
+    def summary(self) -> dict[str, CameraStats]:
         """Status, frame rate and faces by camera."""
         return {
             name: {"status": camera.status, "fps": round(camera.fps, 1), "faces": camera.faces}
@@ -107,36 +110,33 @@ class Cameras:
         if captured_ns - camera.sent_ns < self._interval_ns * 0.9:  # frames jitter around the wished rate
             return
         topic = self._topics.camera(frame.frame.camera, "tracks")
-        if self._link.send(topic, tracks_payload(frame), qos=0):
+        if self._link.send(topic, json.dumps(tracks_payload(frame), separators=(",", ":")), qos=0, json=True):
             camera.sent_ns = captured_ns
             self._stats.latency("publish", time.monotonic_ns() - captured_ns)
             self._stats.count("tracks")
 
 
-def tracks_payload(frame: TrackFrame) -> str:
+def tracks_payload(frame: TrackFrame) -> TracksPayload:
     """The shown tracks of a frame, boxes as x, y, width, height in 0..1."""
     captured_ns = frame.frame.captured_ns
     wall_ns = time.time_ns() - (time.monotonic_ns() - captured_ns)
     rows = np.flatnonzero(frame.shown)
-    boxes = frame.boxes[rows] / np.array([frame.width, frame.height] * 2, np.float32)
+    boxes = np.clip(frame.boxes[rows] / np.array([frame.width, frame.height] * 2, np.float32), 0, 1)
     boxes[:, 2:] -= boxes[:, :2]
-    tracks = [
+    tracks: list[TrackRow] = [
         {
             "id": int(frame.ids[row]),
             "box": [round(value, 4) for value in box],
             "score": round(float(frame.scores[row]), 3),
-            "state": STATE_NAMES[frame.states[row]],
+            "state": STATES[frame.states[row]],
         }
         for row, box in zip(rows.tolist(), boxes.tolist(), strict=True)
     ]
-    return json.dumps(
-        {
-            "v": 1,
-            "camera": frame.frame.camera,
-            "seq": frame.frame.seq,
-            "captured_ns": captured_ns,
-            "time": rfc3339(wall_ns),
-            "tracks": tracks,
-        },
-        separators=(",", ":"),
-    )
+    return {
+        "v": 1,
+        "camera": frame.frame.camera,
+        "seq": frame.frame.seq,
+        "captured_ns": captured_ns,
+        "time": rfc3339(wall_ns),
+        "tracks": tracks,
+    }

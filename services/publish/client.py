@@ -22,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from common.settings import MqttSettings
+from services.publish.payloads import VERSION
 
 CONNECT_S = 5  # TCP, TLS and websocket handshakes, each
 NO_SUBSCRIBERS = 0x10
@@ -154,7 +155,9 @@ class Session:
         else:
             self._client.subscribe(topic, qos=1)
 
-    def publish(self, topic: str, payload: bytes | str, qos: int, *, retain: bool, expiry_s: int = 0) -> int:
+    def publish(
+        self, topic: str, payload: bytes | str, qos: int, *, retain: bool, expiry_s: int = 0, json: bool = False
+    ) -> int:
         """Send a message at once; returns its number, which comes back in `acks` for QoS 1.
 
         Args:
@@ -162,10 +165,10 @@ class Session:
             payload: What.
             qos: 0 or 1.
             retain: The broker keeps it.
-            expiry_s: Seconds that a broker keeps it for absent subscribers (MQTT 5), 0 for always. A message with one
-                also carries the version of the payload's schema.
+            expiry_s: Seconds that a broker keeps it for absent subscribers (MQTT 5), 0 for always.
+            json: It is one of `payloads`; with MQTT 5 it says so, and which version of the schema it follows.
         """
-        properties = _properties(expiry_s) if self._v5 and expiry_s else None
+        properties = _properties(expiry_s) if self._v5 and json else None
         return self._client.publish(topic, payload, qos, retain, properties).mid
 
     def disconnect(self) -> None:
@@ -254,8 +257,9 @@ def _words(code: ReasonCode, properties: Properties | None) -> str:
 
 def _properties(expiry_s: int) -> Properties:
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.MessageExpiryInterval = expiry_s
+    if expiry_s:
+        properties.MessageExpiryInterval = expiry_s
     properties.PayloadFormatIndicator = 1
     properties.ContentType = "application/json"
-    properties.UserProperty = ("schema", "1")
+    properties.UserProperty = ("schema", str(VERSION))
     return properties

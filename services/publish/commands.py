@@ -20,6 +20,7 @@ from common.settings import Settings
 from common.stats import Stats, read_stats
 from common.wire import CameraControl, ControlState
 from services.publish.link import Link
+from services.publish.payloads import RefusalPayload
 from services.publish.state import Retained
 from services.publish.topics import OFF, ON, PRESS, RESTART, SWITCHES, Topics
 
@@ -110,8 +111,8 @@ class Commands:
             self._answer(target, what, always=True)  # a dashboard that has moved its switch already moves it back
         known = {*self.controls, *self._processes()}
         if target in known and what in {*SWITCHES, RESTART}:
-            answer = {"v": 1, "payload": payload[:100], "reason": reason}
-            self._link.send(self._topics.error(target, what), json.dumps(answer))
+            answer: RefusalPayload = {"v": 1, "payload": payload[:100], "reason": reason}
+            self._link.send(self._topics.error(target, what), json.dumps(answer), json=True)
 
     def _restart(self, name: str, payload: str) -> None:
         processes = self._processes()

@@ -19,6 +19,7 @@ from common.eventlog import Event, EventLogReader
 from common.stats import Stats, read_json, write_json
 from services.publish.client import Ack
 from services.publish.link import Link
+from services.publish.payloads import EventPayload
 from services.publish.topics import Topics
 
 BATCH = 200  # rows read at a time: about 1 ms
@@ -137,8 +138,9 @@ class Delivery:
         picture = self._topics.camera(event.camera, "snapshot") if self.snapshots else None
         self._link.send(
             self._topics.events,
-            payload(event, picture),
+            json.dumps(payload(event, picture), separators=(",", ":")),
             expiry_s=max(int(self._keep_s - age_s), 60),
+            json=True,
             on_ack=lambda ack: self._on_ack(run, sent, ack),
         )
         self._stats.count("events")
@@ -204,31 +206,28 @@ class Position:
             log.warning("position not written error=%s", error.strerror)
 
 
-def payload(event: Event, snapshot: str | None) -> str:
+def payload(event: Event, snapshot: str | None) -> EventPayload:
     """An event as it stands on MQTT.
 
     Args:
         event: Row of the log.
         snapshot: Topic of the picture, None when none is taken.
     """
-    return json.dumps(
-        {
-            "v": 1,
-            "type": event.type,
-            "id": event.id,
-            "seq": event.seq,
-            "camera": event.camera,
-            "track_id": event.track_id,
-            "time": rfc3339(event.time_ns),
-            "box": [round(float(value), 4) for value in event.box],
-            "score": round(float(event.score), 3),
-            "best_score": round(float(event.best_score), 3),
-            "duration_s": round(float(event.duration_s), 3),
-            "zones": list(event.zones),
-            "snapshot": snapshot,
-        },
-        separators=(",", ":"),
-    )
+    return {
+        "v": 1,
+        "type": event.type,
+        "id": event.id,
+        "seq": event.seq,
+        "camera": event.camera,
+        "track_id": event.track_id,
+        "time": rfc3339(event.time_ns),
+        "box": [round(float(value), 4) for value in event.box],
+        "score": round(float(event.score), 3),
+        "best_score": round(float(event.best_score), 3),
+        "duration_s": round(float(event.duration_s), 3),
+        "zones": list(event.zones),
+        "snapshot": snapshot,
+    }
 
 
 def rfc3339(time_ns: int) -> str:

@@ -38,6 +38,7 @@ class _Waiting:
     payload: bytes | str
     retain: bool
     expiry_s: int
+    json: bool
     on_ack: OnAck | None
 
 
@@ -102,6 +103,7 @@ class Link:
         qos: int = 1,
         retain: bool = False,
         expiry_s: int = 0,
+        json: bool = False,
         on_ack: OnAck | None = None,
     ) -> bool:
         """Send a message; False when it was not taken, because nobody is there or (QoS 0) the socket is full."""
@@ -115,10 +117,10 @@ class Link:
             if session.writing:
                 self._stats.drop("broker_slow")
                 return False
-            session.publish(topic, payload, 0, retain=retain)
+            session.publish(topic, payload, 0, retain=retain, json=json)
             self._stats.count("messages")
         else:
-            self._queue.append(_Waiting(topic, payload, retain, expiry_s, on_ack))
+            self._queue.append(_Waiting(topic, payload, retain, expiry_s, json, on_ack))
             self._send_queued(session)
         if session.writing:
             self._watch(session)
@@ -233,7 +235,7 @@ class Link:
             now_ns = time.monotonic_ns()
             if not self._due:
                 self._deadline = now_ns / 1e9 + PUBACK_S
-            mid = session.publish(row.topic, row.payload, 1, retain=row.retain, expiry_s=row.expiry_s)
+            mid = session.publish(row.topic, row.payload, 1, retain=row.retain, expiry_s=row.expiry_s, json=row.json)
             self._due[mid] = (row, now_ns)
             self._stats.count("messages")
 

@@ -157,7 +157,7 @@ class Node:
         self._retained.remember()
         stats = self._collector.take()
         if stats is not None:
-            self._link.send(self._topics.stats, json.dumps(stats, separators=(",", ":")), qos=0)
+            self._link.send(self._topics.stats, json.dumps(stats, separators=(",", ":")), qos=0, json=True)
 
     def _beat(self) -> None:
         if not self._link.online:

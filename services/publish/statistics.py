@@ -16,6 +16,7 @@ from common.stats import pss_mb, read_stats
 from common.supervisor import read_watchdog
 from common.version import VERSION
 from services.publish.events import rfc3339
+from services.publish.payloads import CameraStats, ProcessStats, StatsPayload
 
 SILENT_S = 5.0  # a report older than this is of a process that is gone or hangs
 POWER_S = 2.0  # for the firmware's answer
@@ -26,10 +27,12 @@ log = logging.getLogger(__name__)
 class Collector:
     """Builds the payload of the `stats` topic every few seconds."""
 
-    def __init__(self, runtime_dir: Path, node: str, period_s: float, cameras: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self, runtime_dir: Path, node: str, period_s: float, cameras: Callable[[], dict[str, CameraStats]]
+    ) -> None:
         self._runtime_dir, self._node, self._period_s, self._cameras = runtime_dir, node, period_s, cameras
         self._started = time.monotonic()
-        self._ready: dict[str, Any] | None = None
+        self._ready: StatsPayload | None = None
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="statistics", daemon=True)
 
@@ -37,7 +40,7 @@ class Collector:
         """Begin."""
         self._thread.start()
 
-    def take(self) -> dict[str, Any] | None:
+    def take(self) -> StatsPayload | None:
         """The newest payload, once."""
         ready, self._ready = self._ready, None
         return ready
@@ -46,7 +49,7 @@ class Collector:
         """End the thread."""
         self._end.set()
 
-    def gather(self) -> dict[str, Any]:
+    def gather(self) -> StatsPayload:
         """Everything as it is now."""
         ends = read_watchdog(self._runtime_dir)
         rows = {
@@ -72,7 +75,7 @@ class Collector:
             self._ready = self.gather()
 
 
-def _process(report: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
+def _process(report: dict[str, Any], end: dict[str, Any]) -> ProcessStats:
     """One process: its own report, and what the watchdog noted of its ends."""
     silent = time.monotonic_ns() - int(report.get("beat_ns", 0)) > SILENT_S * 1e9
     return {
@@ -91,12 +94,12 @@ def _process(report: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _latency_p99_ms(rows: dict[str, dict[str, Any]]) -> float | None:
+def _latency_p99_ms(rows: dict[str, ProcessStats]) -> float | None:
     """From capture to the broker's socket where tracks are told, else from capture to the faces of that frame."""
     for process, name in (("publish", "publish"), ("track", "age")):
-        value = rows.get(process, {}).get("latency_ms", {}).get(name, {}).get("p99")
-        if value is not None:
-            return float(value)
+        row = rows.get(process)
+        if row is not None and name in row["latency_ms"]:
+            return row["latency_ms"][name]["p99"]
     return None
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from common import config
 from common.bus import Bus
@@ -26,8 +27,11 @@ from common.eventlog import Event, EventLogWriter
 from common.settings import Settings
 from common.stats import read_stats
 from common.wire import CONFIRMED, CameraState, EventNotice, FrameHandle, TrackFrame
+from services.publish.topics import Topics
+from tools.schema.conform import fault
 
 ROOT = Path(__file__).parents[3]
+TOPICS = Topics("vedette", "hall")
 UNLIMITED = (
     "max_queued_messages 1000000\nmax_inflight_messages 0\n"  # 0 makes mosquitto 2.0.11 hang up on a refused message
 )
@@ -94,7 +98,8 @@ class Listener:
         self.client.reconnect_delay_set(1, 1)
         if credentials:
             self.client.username_pw_set(**credentials)
-        self.client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
+        as_published = SubscribeOptions(qos=1, retainAsPublished=True)  # so that the retain flag can be judged
+        self.client.on_connect = lambda client, *_: client.subscribe(topic, options=as_published)
         self.client.on_subscribe = self._on_subscribe
         self.client.on_message = lambda _c, _u, message: self.messages.append(message)
         self.client.connect("127.0.0.1", port)
@@ -274,6 +279,10 @@ def listen() -> Iterator[Callable[..., Listener]]:
     yield make
     for one in made:
         one.close()
+    for message in [message for one in made for message in one.messages]:
+        if message.topic.startswith(("vedette/hall/", "homeassistant/")) and message.topic != "homeassistant/status":
+            retain = bool(message.retain)
+            assert not fault(TOPICS, message.topic, bytes(message.payload), message.qos, retain=retain)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Documents for other programs, made of the tables that the code uses."""
