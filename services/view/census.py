@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from common.drawing.scene import Scene
+from common.drawing.stages import STAGES
 from common.fleet import Member, members
 from common.settings import Settings
 from common.stats import pss_mb, read_json, read_stats
@@ -14,8 +16,6 @@ from common.supervisor import read_watchdog
 from common.version import VERSION
 from services.view.desk import Desk
 from services.view.history import History
-from services.view.scene import Scene
-from services.view.stages import STAGES
 
 FRESH_S = 0.5  # an answer is given to everybody who asks within this time
 PSS_S = 5.0  # the kernel walks the pages of a process for this number

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from common.drawing.scene import Scene
 from common.wire import Command
-from services.view.scene import Scene
 from services.view.viewers import Channel
 
 if TYPE_CHECKING:

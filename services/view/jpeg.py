@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
+from common.drawing import picture
+from common.drawing.scene import Shown
+from common.drawing.stages import Stages
 from common.stats import Stats
-from services.view import picture
-from services.view.scene import Shown
-from services.view.stages import Stages
 from services.view.viewers import Channel
 
 

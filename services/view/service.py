@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from common.bus import Receiver
 from common.controls import load_controls
+from common.drawing.feed import Feed
+from common.drawing.scene import Scene
 from common.errors import DeviceError
 from common.service import Service
 from common.wire import TOPICS, Command
 from services.view.access import Access
 from services.view.desk import Desk
-from services.view.feed import Feed
 from services.view.jpeg import JpegSink
-from services.view.scene import Scene
 from services.view.server import Server
 from services.view.viewers import Channel
 from services.view.web import application

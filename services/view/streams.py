@@ -10,8 +10,8 @@ from http import HTTPStatus
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from common.drawing.stages import Stages
 from common.stats import Stats
-from services.view.stages import Stages
 from services.view.viewers import Channel, Picture, Viewer
 
 STUCK_S = 30.0  # a viewer that takes no byte for so long is gone

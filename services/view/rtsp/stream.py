@@ -10,13 +10,13 @@ import threading
 import time
 from typing import Protocol
 
+from common.drawing.scene import Shown
 from common.errors import DeviceError
 from common.settings import RtspSettings
 from common.stats import Stats
 from services.view.rtsp.encoder import Encoder
 from services.view.rtsp.rtp import Packed, Packetizer
 from services.view.rtsp.units import Unit
-from services.view.scene import Shown
 
 RETRY_S = 5.0  # between two tries to open an encoder
 STUCK_S = 10.0  # an encoder that has not come back for so long hangs

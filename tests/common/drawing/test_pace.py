@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from services.view.pace import Pace
+from common.drawing.pace import Pace
 
 
 def shown_times(source_fps: float, fps: float, jitter_s: float = 0.0) -> list[float]:

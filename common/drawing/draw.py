@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.drawing.marks import Kind, Mark
 from common.pixels import Plane
-from services.view.marks import Kind, Mark
 
 Bgr = tuple[int, int, int]
 Point = tuple[int, int]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from common.drawing.stages import Stages
 from common.errors import FrameGone, RingError
 from common.pixels import Geometry, PixelFormat, Plane
 from common.ring import RingReader
@@ -16,7 +17,6 @@ from common.settings import Settings
 from common.stats import Stats
 from common.wire import TOPICS, CameraControl, CameraState, FrameHandle, TrackFrame
 from services.view import draw, marks, picture
-from services.view.stages import Stages
 
 STALE_S = TOPICS["camera"].stale_s
 SILENT_S = 3.0  # a camera that says it is online brings frames within this time

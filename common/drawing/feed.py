@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+from common.drawing import draw
+from common.drawing.pace import Pace
+from common.drawing.scene import Condition, Scene, Shown
 from common.pixels import Plane
-from services.view import draw
-from services.view.pace import Pace
-from services.view.scene import Condition, Scene, Shown
 
 STANDING_S = 1.0  # a standing picture is sent again after this time, so that a viewer knows the line is alive
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.drawing.draw import COLOURS, colour
+from common.drawing.marks import Kind, age_text, covered_boxes, marks_of
 from common.wire import FrameHandle, TrackFrame
-from services.view.draw import COLOURS, colour
-from services.view.marks import Kind, age_text, covered_boxes, marks_of
 
 
 def tracks(**changes: Any) -> TrackFrame:
