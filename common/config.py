@@ -264,6 +264,7 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
         if re.search(r"[#+\0]|^/|/$", getattr(settings.mqtt, key)):
             yield f"mqtt.{key}={getattr(settings.mqtt, key)!r}: no wildcard (# +) and no slash at its ends"
     yield from _rtsp_checks(settings)
+    yield from _screen_checks(settings)
     yield from _process_checks(settings)
 
 
@@ -282,6 +283,14 @@ def _rtsp_checks(settings: Settings) -> Iterator[str]:
                 good = False
             if not good or re.search(r"\s", url):  # it may hold a password: not repeated here
                 yield f"rtsp.push.{camera}: it should be like rtsp://user:password@host:8554/{camera}"
+
+
+def _screen_checks(settings: Settings) -> Iterator[str]:
+    screen = settings.screen
+    if screen.camera is not None and screen.camera not in settings.cameras:
+        yield f"screen.camera={screen.camera!r}: no such camera; known: {', '.join(settings.cameras)}, or null for all"
+    if screen.mode is not None and not re.fullmatch(r"\d{2,5}x\d{2,5}(@\d{1,3})?", screen.mode):
+        yield f"screen.mode={screen.mode!r}: like 1280x720 or 1280x720@60"
 
 
 def _process_checks(settings: Settings) -> Iterator[str]:

@@ -23,6 +23,7 @@ class Process:
         leases: Ring slots that one such process holds at most.
         realtime: Asks for SCHED_FIFO when the system allows it.
         memory_mb: Budget of proportional memory on the demo, megabytes.
+        optional: Runs only where the settings ask for it, and costs nothing elsewhere.
     """
 
     family: str
@@ -34,6 +35,7 @@ class Process:
     leases: int
     realtime: bool
     memory_mb: int
+    optional: bool = False
 
     @property
     def module(self) -> str:
@@ -52,6 +54,8 @@ FLEET: dict[str, Process] = {
                 30, "one", 0, True, 60),
         Process("view", "the page, MJPEG and pictures", ("commands",), ("frames", "tracks", "camera", "control"),
                 40, "one", 1, False, 90),
+        Process("screen", "the picture on HDMI or in a window", (), ("frames", "tracks", "camera", "control"),
+                45, "one", 1, False, 90, optional=True),
         Process("infer", "finds faces in the newest frames", ("results",), ("frames", "control"),
                 50, "per worker", 1, False, 120),
         Process("capture", "brings frames into the ring", ("frames", "camera"), ("control", "tracks"),
@@ -76,11 +80,13 @@ class Member:
         return self.name.replace(":", "-", 1)
 
 
-def members(cameras: Iterable[str], workers: int) -> list[Member]:
-    """All processes of a node with these cameras and workers, in start order."""
-    cameras = list(cameras)
+def members(cameras: Iterable[str], workers: int, optional: Iterable[str] = ()) -> list[Member]:
+    """All processes of a node with these cameras, workers and optional families, in start order."""
+    cameras, optional = list(cameras), set(optional)
     rows: list[Member] = []
     for process in sorted(FLEET.values(), key=lambda row: row.priority):
+        if process.optional and process.family not in optional:
+            continue
         arguments = {"one": [""], "per camera": cameras, "per worker": [str(index) for index in range(workers)]}
         for argument in arguments[process.scaling]:
             name = f"{process.family}:{argument}" if argument else process.family
@@ -88,11 +94,13 @@ def members(cameras: Iterable[str], workers: int) -> list[Member]:
     return rows
 
 
-def ring_slots(max_workers: int) -> int:
+def ring_slots(max_workers: int, optional: Iterable[str] = ()) -> int:
     """Slots of a camera's ring.
 
-    Every holder (workers that may ever come, view, publish), plus 3: one being written, the newest, and one for the
-    frame whose result waits in track for an earlier one.
+    Every holder (workers that may ever come, view, publish, optional families that run), plus 3: one being written, the
+    newest, and one for the frame whose result waits in track for an earlier one.
     """
-    single = sum(row.leases for row in FLEET.values() if row.scaling == "one")
+    optional = set(optional)
+    running = [row for row in FLEET.values() if not row.optional or row.family in optional]
+    single = sum(row.leases for row in running if row.scaling == "one")
     return max_workers + single + 3

@@ -74,7 +74,7 @@ class RingWriter:
             RingError: No room in /dev/shm, no right, or another live capture of this camera.
         """
         self.camera, self.geometry = camera, geometry
-        self.slots = slots or ring_slots(settings.infer.max_workers)
+        self.slots = slots or ring_slots(settings.infer.max_workers, settings.optional)
         self.epoch = secrets.randbits(63) | 1
         runtime = make_private(Path(settings.runtime_dir))
         self._guard = flock_file(runtime / f"ring.{camera}.lock", f"camera {camera} is captured already")

@@ -186,6 +186,19 @@ class RtspSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenSettings:
+    """The picture on a display of this machine."""
+
+    __pydantic_config__ = STRICT
+
+    output: Annotated[str, Len(1)] = "none"
+    camera: str | None = None
+    connector: str | None = None
+    mode: str | None = None
+    fullscreen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSettings:
     """Where and how a process, or each of its family, runs."""
 
@@ -215,5 +228,11 @@ class Settings:
     publish: PublishSettings = field(default_factory=PublishSettings)
     view: ViewSettings = field(default_factory=ViewSettings)
     rtsp: RtspSettings = field(default_factory=RtspSettings)
+    screen: ScreenSettings = field(default_factory=ScreenSettings)
     processes: dict[str, ProcessSettings] = field(default_factory=dict)
     replay: bool = False
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Families of the fleet that run only because these settings ask for them."""
+        return ("screen",) if self.screen.output != "none" else ()

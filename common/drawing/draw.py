@@ -59,6 +59,12 @@ def badge(picture: Plane, text: str) -> None:
     _blit(picture, tag, picture.shape[1] - tag.shape[1] - 8, 8)
 
 
+def caption(picture: Plane, text: str) -> None:
+    """A name in the lower left corner."""
+    tag = _tag(text, _text_px(picture), INK)
+    _blit(picture, tag, 8, picture.shape[0] - tag.shape[0] - 8)
+
+
 def placeholder(size: tuple[int, int], camera: str, status: str, reason: str) -> Plane:
     """A picture that says why there is none.
 

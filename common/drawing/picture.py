@@ -22,6 +22,13 @@ def view_size(geometry: Geometry, width: int) -> tuple[int, int]:
     return shown, max(2, round(geometry.height * shown / geometry.width / 2) * 2)
 
 
+def fitted_size(geometry: Geometry, room: tuple[int, int]) -> tuple[int, int]:
+    """The largest width and height of the frame's aspect in some room, even; larger than the frame if need be."""
+    scale = min(room[0] / geometry.width, room[1] / geometry.height)
+    width, height = (max(2, int(side * scale + 1e-6) // 2 * 2) for side in (geometry.width, geometry.height))
+    return width, height
+
+
 def shrink(planes: Sequence[Plane], geometry: Geometry, size: tuple[int, int]) -> Plane:
     """Scale the planes of a frame, then convert colour at the small size.
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from common.drawing import draw, marks, picture
 from common.drawing.stages import Stages
 from common.errors import FrameGone, RingError
 from common.pixels import Geometry, PixelFormat, Plane
@@ -16,7 +17,6 @@ from common.ring import RingReader
 from common.settings import Settings
 from common.stats import Stats
 from common.wire import TOPICS, CameraControl, CameraState, FrameHandle, TrackFrame
-from services.view import draw, marks, picture
 
 STALE_S = TOPICS["camera"].stale_s
 SILENT_S = 3.0  # a camera that says it is online brings frames within this time
@@ -135,11 +135,12 @@ class Scene:
         """Width and height of a picture of at most so many columns."""
         return picture.view_size(self._geometry, width)
 
-    def render(self, width: int, after_ns: int = 0) -> Shown | None:
-        """The picture to show now, of at most so many columns.
+    def render(self, width: int | tuple[int, int], after_ns: int = 0) -> Shown | None:
+        """The picture to show now.
 
         Args:
-            width: Columns; a picture is never larger than its frame.
+            width: Columns at most; such a picture is never larger than its frame. Or width and height of the room that
+                it shall fill, larger than its frame if need be.
             after_ns: Capture time of the picture that was shown last; there is no older one after it.
 
         Returns:
@@ -161,7 +162,7 @@ class Scene:
         for tell in self.on_arrival:
             tell(now)
 
-    def _known(self, width: int, after_ns: int) -> Shown | None:
+    def _known(self, width: int | tuple[int, int], after_ns: int) -> Shown | None:
         """The very frame that the tracks belong to; when it is gone, the newest one, but never with privacy on."""
         tracks = self.tracks
         if tracks is None or tracks.frame.captured_ns <= after_ns or tracks.frame.captured_ns == self._gone_ns:
@@ -180,7 +181,7 @@ class Scene:
         draw.draw(pixels, boxes)
         return Shown(pixels, tracks.frame.captured_ns, tracks.tracked_ns)
 
-    def _ahead(self, width: int, after_ns: int) -> Shown | None:
+    def _ahead(self, width: int | tuple[int, int], after_ns: int) -> Shown | None:
         """The newest frame with boxes moved on to its time."""
         begun_ns, handle = time.monotonic_ns(), self._newest
         if handle is None or handle.captured_ns <= after_ns:
@@ -197,11 +198,16 @@ class Scene:
             draw.badge(pixels, NO_RESULTS)
         return Shown(pixels, handle.captured_ns, begun_ns)
 
-    def _take(self, handle: FrameHandle, width: int) -> Plane:
+    def _take(self, handle: FrameHandle, width: int | tuple[int, int]) -> Plane:
         """The frame at the wished size; its slot is held for the scaling only."""
         with self._reader.lease(handle) as lease:
             self._geometry = lease.geometry
-            return picture.shrink(lease.planes, lease.geometry, picture.view_size(lease.geometry, width))
+            geometry = lease.geometry
+            if isinstance(width, int):
+                size = picture.view_size(geometry, width)
+            else:
+                size = picture.fitted_size(geometry, width)
+            return picture.shrink(lease.planes, geometry, size)
 
     def _results_are_late(self) -> bool:
         detect_fps = self.control.detect_fps

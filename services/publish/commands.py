@@ -127,7 +127,8 @@ class Commands:
         log.info("restart process=%s pid=%d", name, pid)
 
     def _processes(self) -> list[str]:
-        return [row.name for row in members(self._settings.cameras, self._settings.infer.max_workers)]
+        settings = self._settings
+        return [row.name for row in members(settings.cameras, settings.infer.max_workers, settings.optional)]
 
     def _unknown(self, target: str, what: str) -> str:
         if what in SWITCHES:

@@ -92,7 +92,7 @@ def _node(settings: Settings, topics: Topics, *, temperature: bool, power: bool)
         entities["temperature"] = {**stats("temperature_c", "Temperature", "°C"), "device_class": "temperature"}
     if power:
         entities["power"] = {**stats("power_w", "Power", "W"), "device_class": "power"}
-    for member in members(settings.cameras, settings.infer.workers):
+    for member in members(settings.cameras, settings.infer.workers, settings.optional):
         key = "restart_" + member.name.replace(":", "_")
         entities[key] = {
             "platform": "button",

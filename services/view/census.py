@@ -22,8 +22,22 @@ PSS_S = 5.0  # the kernel walks the pages of a process for this number
 SILENT_S = 4.0
 
 # What one number says most about a process: its rate and its latency, by their names in the reports.
-RATES = {"capture": "frames", "infer": "frames", "track": "frames", "publish": "messages", "view": "encoded"}
-LATENCIES = {"capture": "capture", "infer": "infer", "track": "track", "publish": "publish", "view": "send"}
+RATES = {
+    "capture": "frames",
+    "infer": "frames",
+    "track": "frames",
+    "publish": "messages",
+    "view": "encoded",
+    "screen": "shown",
+}
+LATENCIES = {
+    "capture": "capture",
+    "infer": "infer",
+    "track": "track",
+    "publish": "publish",
+    "view": "send",
+    "screen": "show",
+}
 
 
 class Census:
@@ -63,9 +77,10 @@ class Census:
     def processes(self) -> list[dict[str, Any]]:
         """Every process that should run, and every other one that reports."""
         reports, ends = read_stats(self._runtime_dir), read_watchdog(self._runtime_dir)
-        rows = members(self._settings.cameras, self._settings.infer.workers)
+        settings = self._settings
+        rows = members(settings.cameras, settings.infer.workers, settings.optional)
         known = {row.name for row in rows}
-        more = members(self._settings.cameras, self._settings.infer.max_workers)
+        more = members(settings.cameras, settings.infer.max_workers)
         rows += [row for row in more if row.name in reports and row.name not in known]
         return [self._process(row, reports.get(row.name), ends.get(row.name, {})) for row in rows]
 

@@ -76,7 +76,8 @@ class Pages:
         self._reader = ThreadPoolExecutor(1, "reader")
         self._files = {path.name: path.read_bytes() for path in STATIC.iterdir() if path.is_file()}
         self._tags = {name: f'"{hashlib.sha256(data).hexdigest()[:16]}"' for name, data in self._files.items()}
-        self._targets = {row.name for row in members(settings.cameras, settings.infer.max_workers)}
+        rows = members(settings.cameras, settings.infer.max_workers, settings.optional)
+        self._targets = {row.name for row in rows}
 
     async def home(self, request: Request) -> Response:
         """The page."""

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     with private_node(**tree) as (settings, bus):
         ear = Ear(bus)
         ear.wait(lambda heard: len(heard) > 30)
-        for member in members(settings.cameras, settings.infer.workers):
+        for member in members(settings.cameras, settings.infer.workers, settings.optional):
             runs = [kill(settings, ear, member.name) for _ in range(options.repetitions)]
             rows.append({
                 "process": member.name,

@@ -67,7 +67,7 @@ def shared_memory(settings: Settings) -> Iterator[Finding]:
     needed = sum(
         (camera.width or USUAL_SIZE[0]) * (camera.height or USUAL_SIZE[1]) * BYTES_A_PIXEL
         for camera in settings.cameras.values()
-    ) * ring_slots(settings.infer.max_workers)
+    ) * ring_slots(settings.infer.max_workers, settings.optional)
     try:
         free = shutil.disk_usage(SHM).free + sum(path.stat().st_size for path in segments(settings.runtime_dir))
     except OSError as error:

@@ -98,14 +98,15 @@ def committed_plan(settings: Settings) -> Plan:
 
 def plan_members(plan: Plan) -> list[Member]:
     """The processes of a plan, in start order."""
-    rows = members(plan.cameras, plan.workers)
+    rows = members(plan.cameras, plan.workers, plan.families)
     return [member for member in rows if member.process.family in plan.families]
 
 
 def families(settings: Settings) -> tuple[str, ...]:
     """The services of a node: a replay tells nobody and shows nothing."""
-    without = {"publish", "view"} if settings.replay else set() if settings.view.enabled else {"view"}
-    return tuple(family for family in FLEET if family not in without)
+    without = {"publish", "view", "screen"} if settings.replay else set() if settings.view.enabled else {"view"}
+    wanted = [name for name, row in FLEET.items() if not row.optional or name in settings.optional]
+    return tuple(family for family in wanted if family not in without)
 
 
 def render(plan: Plan) -> str:

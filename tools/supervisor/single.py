@@ -34,7 +34,7 @@ def run_single(settings: Settings, directory: Path, name: str) -> NoReturn:
 
 
 def _member(settings: Settings, name: str) -> Member:
-    every = {member.name: member for member in members(settings.cameras, settings.infer.max_workers)}
+    every = {member.name: member for member in members(settings.cameras, settings.infer.max_workers, settings.optional)}
     if name not in every:
         near = difflib.get_close_matches(name, every, 1, 0.4)
         raise ConfigError(f"no process {name!r}; {f'did you mean {near[0]!r}?' if near else ', '.join(every)}")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from common.drawing import draw, picture
 from common.drawing.marks import Kind, Mark
 from common.pixels import Geometry, PixelFormat
-from services.view import draw, picture
 
 WIDTH, HEIGHT = 320, 180
 COLOURS = [(200, 60, 40), (40, 200, 60), (60, 40, 200), (180, 180, 30)]

@@ -1,0 +1,1 @@
+"""The picture on a display of this machine: HDMI through the kernel's mode setting, or a window."""
