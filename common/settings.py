@@ -59,6 +59,7 @@ class CameraSettings:
     enabled: bool = True
     detect_fps: Annotated[float, Ge(0), Le(1000)] = 0.0
     privacy: bool = False
+    motion_gate: bool = True
     zones: dict[str, list[tuple[Fraction, Fraction]]] = field(default_factory=dict)
     masks: list[list[tuple[Fraction, Fraction]]] = field(default_factory=list)
 

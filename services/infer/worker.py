@@ -20,7 +20,8 @@ from common.service import Service
 from common.wire import Claim, DetectionResult, FrameHandle
 
 if TYPE_CHECKING:
-    from services.infer.detector import Detector
+    from services.infer.detector import Detections, Detector
+    from services.infer.gate import MotionGate
 
 IDLE_LEASE_NS = 50_000_000  # a lease is kept to the next claim, but no longer than this when idle
 WAIT_MS = 100  # for frames; the heartbeat wants a round at least every 200 ms
@@ -47,6 +48,7 @@ class Worker:
         self._prepared: set[Geometry] = set()
         self._lease: Lease | None = None
         self._lease_until_ns = 0
+        self._gates: dict[str, MotionGate] = {}
         self._trouble = ""
 
     def serve(self, detector: Detector) -> None:
@@ -56,7 +58,12 @@ class Worker:
             DeviceError: The accelerator failed.
             ModelError: The model does not take a camera's picture.
         """
+        from services.infer.gate import MotionGate
+
         self._prepared.clear()
+        settings = self._service.settings
+        gated = [name for name, row in settings.cameras.items() if row.motion_gate and not self._replay]
+        self._gates = {name: MotionGate() for name in gated}
         while not self._service.stopping:
             self._service.beat("running", self._trouble or detector.placement.fallback)
             self._hear()
@@ -182,15 +189,31 @@ class Worker:
     def _detect(self, detector: Detector, lease: Lease, claim: Claim) -> None:
         """Detect, tell, and keep the lease for a while: whoever hears of the result may want the pixels."""
         handle, geometry = lease.handle, lease.geometry
-        found = detector.detect(lease.planes, geometry)
+        found, ran = self._find(detector, lease)
         finished_ns = time.monotonic_ns()
         self._lease_until_ns = finished_ns + IDLE_LEASE_NS
         self._results.send(DetectionResult(handle, claim, geometry.width, geometry.height, finished_ns, *found))
         self._stats.count("frames")
         self._stats.count("faces", len(found.scores))
         self._stats.latency("wait", claim.claimed_ns - handle.captured_ns)
+        if not ran:
+            self._stats.count("still")
+            return
         for name, duration_ns in detector.laps._asdict().items():
             self._stats.latency(name, duration_ns)
+
+    def _find(self, detector: Detector, lease: Lease) -> tuple[Detections, bool]:
+        """Faces of a frame, and whether the model was run for them: not while the picture stands still."""
+        gate = self._gates.get(lease.handle.camera)
+        if gate is None:
+            return detector.detect(lease.planes, lease.geometry), True
+        now_ns = time.monotonic_ns()
+        known = gate.answer(lease.planes, now_ns)
+        if known is not None:
+            return known, False
+        found = detector.detect(lease.planes, lease.geometry)
+        gate.ran(found, now_ns)
+        return found, True
 
     def _keep(self, lease: Lease) -> None:
         """Hold this lease instead of the one before."""

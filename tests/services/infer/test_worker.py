@@ -131,6 +131,21 @@ def test_worker_finds_the_faces_of_a_frame(make_stage, photo):
     assert report["totals"]["faces"] >= 5
 
 
+def test_a_still_picture_costs_no_run_and_the_first_new_frame_is_looked_at(make_stage, photo):
+    image = photo("group")
+    stage = make_stage(("door",), Geometry(image.shape[1], image.shape[0], PixelFormat.BGR))
+    stage.start(0)
+    first = stage.answered("door", image)
+    stage.until(lambda: stage.answered("door", image) and stage.report(0).get("totals", {}).get("still", 0) >= 10)
+    still = stage.answered("door", image)
+    assert np.array_equal(still.boxes, first.boxes)
+    assert np.array_equal(still.landmarks, first.landmarks)
+    assert len(stage.answered("door").boxes) == 0  # the very first dark frame that was answered
+    for _ in range(10):
+        assert len(stage.answered("door").boxes) == 0
+    assert len(stage.answered("door", image).boxes) == 5  # and the first bright one
+
+
 def test_worker_reads_the_cameras_own_pixel_format(make_stage, photo):
     image = cv2.resize(photo("single"), (320, 320))
     stage = make_stage(("door",), Geometry(320, 320, PixelFormat.NV12))

@@ -1,0 +1,74 @@
+"""A source of frames that are decoded already: copies of a few prepared pictures, so that decoding is left out.
+
+`tools.bench.prepared:Prepared?still:1280x720@30` is still but for noise, `moving` shows another part each time.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+import numpy as np
+
+from common.errors import ConfigError
+from common.pixels import Geometry, PixelFormat, Plane
+from common.settings import CameraSettings
+from common.stats import Stats
+from services.capture.pacing import Pacer
+from services.capture.source import Stamp, copy_planes
+
+PICTURES = 8
+NOISE = 3.0  # grey levels, standard deviation
+
+
+class Prepared:
+    """NV12 pictures from memory."""
+
+    def __init__(self, address: str, settings: CameraSettings, stats: Stats, paced: bool) -> None:
+        found = re.fullmatch(r"(still|moving):(\d+)x(\d+)@(\d+)", address)
+        if not found:
+            raise ConfigError(f"source {address!r}: like still:1280x720@30")
+        self._moving = found[1] == "moving"
+        self._geometry = Geometry(int(found[2]), int(found[3]), PixelFormat.NV12)
+        self.nominal_fps = float(settings.fps or found[4])
+        self._pacer, self._number = Pacer(stats, paced=paced), 0
+        self._pictures: list[list[Plane]] = []
+
+    def open(self) -> Geometry:
+        """Make the pictures: smooth shapes with noise."""
+        rng = np.random.default_rng(0)
+        height, width = self._geometry.height, self._geometry.width
+        rows, columns = np.mgrid[0:height, 0:width]
+        for number in range(PICTURES):
+            shift = 40 * number if self._moving else 0
+            luma = 120 + 60 * np.sin((columns + shift) / 90) * np.cos((rows + shift) / 70)
+            pixels = np.full(self._geometry.frame_bytes, 128, np.uint8)
+            planes = self._geometry.planes(pixels)
+            planes[0][:] = np.clip(luma + rng.normal(0, NOISE, luma.shape), 0, 255).astype(np.uint8)
+            self._pictures.append(planes)
+        self._pacer.restart()
+        return self._geometry
+
+    def wait(self) -> bool:
+        """Wait until the next one is due."""
+        due = self._pacer.due(self._media_ns(), int(1e9 / self.nominal_fps))
+        if due < 0:
+            self.skip()
+        return due == 0
+
+    def read(self, planes: list[Plane]) -> Stamp:
+        """Copy it."""
+        copy_planes(planes, list(self._pictures[self._number % PICTURES]))
+        stamp = Stamp(time.monotonic_ns(), self._media_ns())
+        self.skip()
+        return stamp
+
+    def skip(self) -> None:
+        """Go on to the next."""
+        self._number += 1
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _media_ns(self) -> int:
+        return int(self._number * 1e9 / self.nominal_fps)
