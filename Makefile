@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 MODELS := .venv-models
 DEMO_SECONDS ?=
+RUNS ?= 50000
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check test-models bench clean system
+.PHONY: setup demo test check test-models bench fuzz clean system
 
 setup: $(READY)
 
@@ -34,6 +35,10 @@ bench: setup system ## every benchmark; figures go to docs/benchmarks/
 	mkdir -p docs/benchmarks
 	for name in handoff dispatch node memory recovery; do \
 	  $(BIN)/vedette bench $$name --json docs/benchmarks/$$name.json || exit 1; done
+
+fuzz: setup ## 50,000 odd inputs for each decoder of foreign bytes, guided by coverage
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris || true
+	$(BIN)/python -m tools.fuzz.run --runs $(RUNS)
 
 system: ## Debian packages that the tests use, when root may install them
 	sh tools/system

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common.settings import Settings
 from common.stats import read_json, write_json
 from common.wire import CameraControl
+
+MAX_FPS = 1000.0  # as `detect_fps` in the settings
 
 
 def controls_path(settings: Settings) -> Path:
@@ -23,12 +26,11 @@ def load_controls(settings: Settings) -> dict[str, CameraControl]:
     for name, camera in settings.cameras.items():
         row = stored.get(name)
         row = row if isinstance(row, dict) else {}
-        detect_fps = row.get("detect_fps")
         controls[name] = CameraControl(
             name,
-            enabled=bool(row.get("enabled", camera.enabled)),
-            detect_fps=float(detect_fps if isinstance(detect_fps, int | float) else camera.detect_fps),
-            privacy=bool(row.get("privacy", camera.privacy)),
+            enabled=_switch(row.get("enabled"), camera.enabled),
+            detect_fps=_rate(row.get("detect_fps"), camera.detect_fps),
+            privacy=_switch(row.get("privacy"), camera.privacy),
         )
     return controls
 
@@ -40,3 +42,12 @@ def save_controls(settings: Settings, controls: Mapping[str, CameraControl]) -> 
         OSError: The state directory cannot be written.
     """
     write_json(controls_path(settings), {name: dataclasses.asdict(row) for name, row in controls.items()})
+
+
+def _switch(stored: Any, otherwise: bool) -> bool:
+    return stored if isinstance(stored, bool) else otherwise
+
+
+def _rate(stored: Any, otherwise: float) -> float:
+    usable = isinstance(stored, int | float) and 0 <= stored <= MAX_FPS  # NaN compares false
+    return float(stored if usable else otherwise)

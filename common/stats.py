@@ -95,7 +95,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; empty when there is none, or it is damaged."""
     try:
         value = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from common.bus import Sender
-from common.controls import load_controls, save_controls
+from common.controls import MAX_FPS, load_controls, save_controls
 from common.fleet import FLEET, members
 from common.settings import Settings
 from common.stats import Stats, read_stats
@@ -24,7 +24,6 @@ from services.publish.payloads import RefusalPayload
 from services.publish.state import Retained
 from services.publish.topics import OFF, ON, PRESS, RESTART, SWITCHES, Topics
 
-MAX_FPS = 1000.0
 BROADCAST_S = 1.0
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,9 @@ def test_settings_are_the_start_and_what_was_set_wins(make_settings: Callable[..
 
 
 def test_a_damaged_file_falls_back_to_the_settings(settings: Settings) -> None:
-    for text in ("", "{", '{"door": 5, "yard": {"detect_fps": "x"}}'):
+    rates = ('"x"', "1e999", "-1e999", "NaN", "-1", "9" * 400)
+    odd = [f'{{"door": 5, "yard": {{"detect_fps": {rate}, "enabled": "no"}}}}' for rate in rates]
+    for text in ("", "{", '{"door":' * 2000, *odd):
         controls_path(settings).parent.mkdir(exist_ok=True)
         controls_path(settings).write_text(text)
         assert all(row.enabled and row.detect_fps == 0 for row in load_controls(settings).values())
