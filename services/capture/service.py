@@ -11,12 +11,13 @@ from common.errors import DeviceError, RingError
 from common.ring import RingWriter
 from common.service import Service
 from common.wire import CameraState, CameraStatus
+from services.capture.opening import Opening
 from services.capture.replay import Replay
 from services.capture.source import EndOfStream, GeometryChanged, Source, make_source
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
 STATE_S = 1.0  # how often the camera's state is told
-OPEN_GRACE_S = 30.0  # a camera driver or a network may take so long to open
+LONG_S = 1.0  # an opening that takes longer is told
 IDLE_MS = 100
 
 
@@ -48,8 +49,9 @@ class Capture:
                 continue
             source = make_source(self._settings, self._service.stats, paced=self._replay is None)
             began = time.monotonic()
+            opening = Opening(source)
             try:
-                self._play(source)
+                self._play(source, opening)
             except EndOfStream as end:
                 self._tell("ended", str(end))
                 self._rest("ended", str(end))
@@ -61,12 +63,13 @@ class Capture:
                 self._idle("offline", str(error), retry_s * random.uniform(0.75, 1.25))
                 retry_s = min(retry_s * 2, LAST_RETRY_S)
             finally:
-                source.close()
+                opening.close()
 
-    def _play(self, source: Source) -> None:
-        """Frames of an open source into a ring of its own."""
-        with self._service.grace(OPEN_GRACE_S):
-            geometry = source.open()
+    def _play(self, source: Source, opening: Opening) -> None:
+        """Frames of a source into a ring of its own, once it is open."""
+        geometry = opening.wait(self._still_opening)
+        if geometry is None:
+            return
         self._size, self._nominal_fps = (geometry.width, geometry.height), source.nominal_fps
         with RingWriter(self._service.settings, self._camera, geometry) as ring:
             self._tell("online", "")
@@ -76,6 +79,16 @@ class Capture:
                 self._tell_in_time()
                 if source.wait():
                     self._pass_on(source, ring)
+
+    def _still_opening(self, seconds: float) -> bool:
+        """Life goes on meanwhile; False when nobody wants the camera any more."""
+        if seconds > LONG_S:
+            self._service.beat("waiting", f"opening the camera for {seconds:.0f} s")
+        else:
+            self._service.beat("starting", "opening the camera")
+        self._hear()
+        self._tell_in_time()
+        return not self._service.stopping and self._enabled
 
     def _pass_on(self, source: Source, ring: RingWriter) -> None:
         stats = self._service.stats

@@ -16,6 +16,7 @@ from services.capture.source import EndOfStream, GeometryChanged, Stamp
 from services.capture.video import copy_picture, decoder, picture_geometry
 
 OPEN_S, READ_S = 5.0, 3.0  # a camera that is silent for longer is gone
+SILENT_S = 5.0  # without a picture although packets may come, or a decoder that does not return
 WAIT_S = 0.1
 OPTIONS = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay", "max_delay": "0"}
 
@@ -31,7 +32,7 @@ class StreamSource:
         self._failure: Exception | None = None
         self._thread: threading.Thread | None = None
         self._closed = True
-        self._first_ns = self._before_ns = 0
+        self._first_ns = self._before_ns = self._heard_ns = 0
         self._geometry = Geometry(0, 0, PixelFormat.I420)
         self.nominal_fps = 0.0
 
@@ -70,6 +71,7 @@ class StreamSource:
         """Wait for a picture that is newer than the last one."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._newest or self._failure, WAIT_S):
+                self._complain_of_silence()
                 return False
             self._taken, self._newest = self._newest, None
             if self._taken is None:
@@ -83,6 +85,13 @@ class StreamSource:
             self._stats.drop("above_fps")
             return False
         return True
+
+    def _complain_of_silence(self) -> None:
+        """A stream that goes on without a picture that can be decoded is no better than none."""
+        patience_s = max(SILENT_S, 3 / self.nominal_fps if self.nominal_fps else 0.0)
+        silent_s = (time.monotonic_ns() - self._heard_ns) / 1e9
+        if silent_s > patience_s:
+            raise DeviceError(f"{self._shown()}: no picture for {silent_s:.0f} s")
 
     def read(self, planes: list[Plane]) -> Stamp | None:
         """Copy the picture; its time is that of its arrival."""
@@ -126,7 +135,8 @@ class StreamSource:
         with self._changed:
             if self._newest is not None:
                 self._stats.drop("late")
-            self._newest = (picture, time.monotonic_ns())
+            self._heard_ns = time.monotonic_ns()
+            self._newest = (picture, self._heard_ns)
             self._changed.notify()
 
     def _words(self, error: Exception | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from common.errors import FrameGone
 from common.ring import RingReader
 from common.settings import Settings
 from common.shm import segments
+from common.stats import read_json, read_stats
 from common.wire import CameraControl, CameraState, ControlState, FrameHandle, TrackFrame
 from services.capture.pattern import draw_pattern, pattern_number
 
@@ -236,3 +238,45 @@ def test_a_password_in_an_address_is_never_told(make_settings: Callable[..., Set
         child.send_signal(signal.SIGTERM)
         _, errors = child.communicate(timeout=30)
         assert b"hunter2" not in errors
+
+
+def test_sigterm_is_obeyed_while_a_network_camera_is_silent(
+    make_settings: Callable[..., Settings], launch: Any, node_dir: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and says nothing
+        address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/door"
+        settings = make_settings(cameras={"door": {"source": address}})
+        child = launch(settings)
+        silent.settimeout(DEADLINE_S)
+        connection, _ = silent.accept()
+        with connection:
+            began = time.monotonic()
+            child.send_signal(signal.SIGTERM)
+            assert child.wait(DEADLINE_S) == 0
+            assert time.monotonic() - began < 4.5  # the connection itself would time out after 5 s
+
+
+HUNG = """
+import threading
+class Camera:
+    nominal_fps = 30.0
+    def __init__(self, address, settings, stats, paced): pass
+    def open(self): threading.Event().wait()
+    def close(self): pass
+"""
+
+
+def test_a_driver_that_never_returns_from_opening_is_told_and_ended(
+    make_settings: Callable[..., Settings], launch: Any, node_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (node_dir / "hungdriver").mkdir()
+    (node_dir / "hungdriver" / "one.py").write_text(HUNG)
+    monkeypatch.setenv("PYTHONPATH", str(node_dir))
+    settings = make_settings(cameras={"door": {"source": "hungdriver.one:Camera"}})
+    child = launch(settings)
+    end = time.monotonic() + DEADLINE_S
+    while "opening the camera for" not in read_stats(settings.runtime_dir).get("capture:door", {}).get("reason", ""):
+        assert time.monotonic() < end
+        time.sleep(0.05)  # the pace of looking
+    assert child.wait(DEADLINE_S) == 1
+    assert "has not returned from opening" in read_json(node_dir / "run" / "exits" / "capture:door.json")["reason"]
