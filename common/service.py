@@ -22,6 +22,7 @@ from common.errors import ConfigError
 from common.fleet import FLEET
 from common.heartbeat import Guard, Heartbeat
 from common.placement import Placement
+from common.pulse import Pulse
 from common.settings import Settings
 from common.stats import Stats, stats_path, write_json
 
@@ -61,6 +62,7 @@ class Service:
         self._started_ns = time.monotonic_ns()
         self._beat_at = self._report_at = 0.0
         self._state: tuple[str, str] = ("starting", "")
+        self._pulses: list[Pulse] = []
         self._heart = Heartbeat(self.runtime_dir, self.name)
         self._pipe = config.supervised() and family != "watchdog"  # the watchdog's stdout is a protocol
         self._guard = Guard(self.runtime_dir, os.getppid()) if self._pipe else None
@@ -96,6 +98,13 @@ class Service:
             self._arm()
             self._report()
             self._look_after_the_watchers()
+            self._look_after_threads()
+
+    def pulse(self, name: str) -> Pulse:
+        """Pulse of a helper thread, which wraps its work in `with pulse.work():` and may not wait in there for ever."""
+        made = Pulse(name, HANG_S)
+        self._pulses.append(made)
+        return made
 
     @contextlib.contextmanager
     def grace(self, seconds: float) -> Iterator[None]:
@@ -124,6 +133,16 @@ class Service:
             self.stats.count("watchers_helped")
             if "watchdog" in done:
                 record_exit(self.runtime_dir, "watchdog", EXIT_FAILED, f"{self.name} {done}")
+
+    def _look_after_threads(self) -> None:
+        for pulse in self._pulses:
+            hung_s = pulse.hung_s()
+            if hung_s:
+                reason = f"its thread {pulse.name!r} hung for {hung_s:.1f} s, it ended itself"
+                log.error("%s; stacks follow", reason)
+                faulthandler.dump_traceback(all_threads=True)
+                record_exit(self.runtime_dir, self.name, EXIT_FAILED, reason)
+                os._exit(EXIT_FAILED)
 
     def _report(self) -> None:
         self._heart.beat(self._hang_s)

@@ -66,7 +66,13 @@ class Node:
             EventLogReader(service.state_dir), link, topics, stats, service.state_dir, settings.events.keep_days
         )
         self._delivery.snapshots = settings.publish.snapshots
-        self._collector = Collector(service.runtime_dir, settings.node, settings.publish.stats_s, self._cameras.summary)
+        self._collector = Collector(
+            service.runtime_dir,
+            settings.node,
+            settings.publish.stats_s,
+            self._cameras.summary,
+            service.pulse("statistics"),
+        )
         self._announce()
         self._home_status = f"{settings.mqtt.discovery_prefix}/status"
         self._connection = 0
@@ -155,6 +161,8 @@ class Node:
         self._look_at = time.monotonic() + LOOK_S
         self._cameras.look(self._commands.controls)
         self._retained.remember()
+        if not self._collector.alive:
+            raise RuntimeError("the thread of the statistics has ended")
         stats = self._collector.take()
         if stats is not None:
             self._link.send(self._topics.stats, json.dumps(stats, separators=(",", ":")), qos=0, json=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from common.pulse import Pulse
 from common.stats import pss_mb, read_stats
 from common.supervisor import read_watchdog
 from common.version import VERSION
@@ -28,8 +29,14 @@ class Collector:
     """Builds the payload of the `stats` topic every few seconds."""
 
     def __init__(
-        self, runtime_dir: Path, node: str, period_s: float, cameras: Callable[[], dict[str, CameraStats]]
+        self,
+        runtime_dir: Path,
+        node: str,
+        period_s: float,
+        cameras: Callable[[], dict[str, CameraStats]],
+        pulse: Pulse | None = None,
     ) -> None:
+        self._pulse = pulse or Pulse("statistics", SILENT_S)
         self._runtime_dir, self._node, self._period_s, self._cameras = runtime_dir, node, period_s, cameras
         self._started = time.monotonic()
         self._ready: StatsPayload | None = None
@@ -39,6 +46,11 @@ class Collector:
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """False when the thread has ended, which it must not before `close`."""
+        return self._thread.is_alive()
 
     def take(self) -> StatsPayload | None:
         """The newest payload, once."""
@@ -72,7 +84,11 @@ class Collector:
 
     def _work(self) -> None:
         while not self._end.wait(self._period_s):
-            self._ready = self.gather()
+            with self._pulse.work():
+                try:
+                    self._ready = self.gather()
+                except OSError as error:  # no descriptor is free, or /proc is not there for a moment
+                    log.warning("statistics not gathered error=%s", error)
 
 
 def _process(report: dict[str, Any], end: dict[str, Any]) -> ProcessStats:

@@ -13,6 +13,7 @@ from pathlib import Path
 from common.bus import Sender
 from common.errors import ConfigError, DeviceError, VedetteError
 from common.eventlog import Event, EventLogWriter, boot_id
+from common.pulse import Pulse
 from common.settings import EventSettings
 from common.stats import Stats
 from common.wire import EventNotice
@@ -34,8 +35,17 @@ class Journal:
         open: Events without an end in the log when it was opened, by id.
     """
 
-    def __init__(self, state_dir: Path, settings: EventSettings, stats: Stats, notices: Sender) -> None:
+    def __init__(
+        self, state_dir: Path, settings: EventSettings, stats: Stats, notices: Sender, pulse: Pulse | None = None
+    ) -> None:
         """Open the log, if that is possible now.
+
+        Args:
+            state_dir: Where the log is.
+            settings: Its limits.
+            stats: Where numbers go.
+            notices: Where it is told that the log has grown.
+            pulse: Of the thread that writes.
 
         Raises:
             ConfigError: A newer version of the program wrote the log.
@@ -43,6 +53,7 @@ class Journal:
         self.problem = ""
         self.open: dict[str, Event] = {}
         self._state_dir, self._settings, self._stats, self._notices = state_dir, settings, stats, notices
+        self._pulse = pulse or Pulse("journal", CLOSE_S)
         self._log: EventLogWriter | None = None
         self._keep: frozenset[str] = frozenset()
         self._waiting: deque[Event] = deque()
@@ -94,7 +105,9 @@ class Journal:
             with self._change:
                 self._change.wait_for(lambda: self._waiting or self._stopping.is_set(), TIDY_S)
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            if not self._write(batch):
+            with self._pulse.work():
+                written = self._write(batch)
+            if not written:
                 with self._change:
                     self._waiting.extendleft(reversed(batch))
                 if self._stopping.wait(RETRY_S):

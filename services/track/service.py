@@ -34,7 +34,9 @@ class Track:
         self._gone: set[str] = set()
         self._disabled = {name for name, row in load_controls(settings).items() if not row.enabled}
         with service.grace(OPEN_S):
-            self._journal = Journal(service.state_dir, settings.events, service.stats, bus.publisher("events"))
+            self._journal = Journal(
+                service.state_dir, settings.events, service.stats, bus.publisher("events"), service.pulse("journal")
+            )
         self._checkpoint = Checkpoint(service.runtime_dir, boot, settings.track.mode)
         self._tracks = bus.publisher("tracks")
         recover(self._cameras, self._checkpoint.load(), self._journal, boot, time.monotonic_ns())

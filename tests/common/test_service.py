@@ -197,3 +197,32 @@ def test_a_service_follows_its_supervisor_into_death(make_settings: Callable[...
     parent.kill()
     parent.communicate()
     until(lambda: gone(pid))
+
+
+THREAD = """
+import threading
+def main(service):
+    pulse, lock = service.pulse("writer"), threading.Lock()
+    def write():
+        with pulse.work():
+            {work}
+    threading.Thread(target=write, daemon=True).start()
+    while not service.stopping:
+        service.beat()
+        service.bus.wait(100)
+"""
+
+
+def test_a_deadlocked_thread_takes_the_process_down_and_is_named(start: Start) -> None:
+    child = start("track", script=THREAD.format(work="lock.acquire(); lock.acquire()"))
+    assert child.wait(40) == 1
+    assert "its thread 'writer' hung" in read_json(Path(child.runtime_dir) / "exits" / "track.json")["reason"]
+    assert child.stderr is not None
+    assert b"in write" in child.stderr.read()
+
+
+def test_a_thread_that_computes_for_long_is_no_fault(start: Start) -> None:
+    child = start("track", script=THREAD.format(work="while True: pass"))
+    beats = {0}
+    until(lambda: beats.add(read_stats(child.runtime_dir).get("track", {}).get("beat_ns", 0)) or len(beats) > 7, 60)
+    assert child.poll() is None
