@@ -16,6 +16,7 @@ from common.errors import ConfigError
 
 FILE = "events.db"
 BUSY_S = 2.0
+VISIT_S = 0.5  # a visitor waits no longer for the writer
 DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 WORDS = {
     sqlite3.SQLITE_FULL: "disk full",
@@ -31,7 +32,13 @@ INSERT = {
 }
 OPEN_ROWS = f"SELECT 0, {_FIELDS} FROM open_events ORDER BY time_ns"  # noqa: S608 - our own words
 ROWS_AFTER = f"SELECT rowid, {_FIELDS} FROM events WHERE rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608
-NEWEST_ROWS = f"SELECT rowid, {_FIELDS} FROM events ORDER BY rowid DESC LIMIT ?"  # noqa: S608
+NEWEST_ROWS = (
+    f"SELECT rowid, {_FIELDS} FROM events WHERE ?1 IN ('', camera) AND ?2 IN ('', id) ORDER BY rowid DESC LIMIT ?3"  # noqa: S608
+)
+FORGET = """DELETE FROM events WHERE id = ?1 AND (rowid <= ?2 OR (
+    ?3 < (SELECT min(e.rowid) FROM events e WHERE e.id = ?1 AND e.seq = 1)
+    AND EXISTS (SELECT 1 FROM events e WHERE e.id = ?1 AND e.type = 'end')))"""
+COUNT_DROPPED = "INSERT INTO dropped VALUES (?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events"
 EventType = Literal["start", "update", "end"]
 _COLUMNS = """id TEXT NOT NULL, seq INTEGER NOT NULL, type TEXT NOT NULL,
     camera TEXT NOT NULL, track_id INTEGER NOT NULL,
@@ -139,6 +146,24 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
         return db
     db.close()
     return None
+
+
+def open_to_delete(path: Path) -> sqlite3.Connection:
+    """Connection for a short visit beside the writer; what it deletes is overwritten.
+
+    Raises:
+        sqlite3.Error: It cannot be opened or is damaged.
+        ConfigError: A newer version of the program wrote it.
+    """
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", VISIT_S, 0, None, check_same_thread=False, uri=True)
+    try:
+        schema_version(db, path)
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA secure_delete = ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def schema_version(db: sqlite3.Connection, path: Path) -> int:

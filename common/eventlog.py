@@ -209,10 +209,7 @@ class EventLogWriter:
                 (before, TRIM_ROWS),
             ).rowcount
             if gone:
-                self._db.execute(
-                    "INSERT INTO dropped VALUES (?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events",
-                    (reason, gone),
-                )
+                self._db.execute(eventdb.COUNT_DROPPED, (reason, gone))
         if gone:
             self.dropped[reason] += gone
             self._tidy_at = 0.0  # there may be more
@@ -234,9 +231,9 @@ class EventLogReader:
         """The rows that follow a row, oldest first."""
         return self._events(eventdb.ROWS_AFTER, rowid, limit)
 
-    def latest(self, count: int) -> list[Event]:
-        """The newest rows, newest first."""
-        return self._events(eventdb.NEWEST_ROWS, count)
+    def latest(self, count: int, camera: str = "", event_id: str = "") -> list[Event]:
+        """The newest rows, newest first; only of one camera or event, where one is named."""
+        return self._events(eventdb.NEWEST_ROWS, camera, event_id, count)
 
     def last_rowid(self) -> int:
         """Newest row that was ever written, 0 for none."""
@@ -244,7 +241,7 @@ class EventLogReader:
         return sequence(db) if db else 0
 
     def dropped(self) -> dict[str, int]:
-        """Rows that the log has dropped in its life, by reason: `age`, `size`."""
+        """Rows that the log has dropped in its life, by reason: `age`, `size`, `forgotten`."""
         db = self._connected()
         return dict(db.execute("SELECT reason, events FROM dropped").fetchall()) if db else {}
 
@@ -254,7 +251,7 @@ class EventLogReader:
             self._db.close()
             self._db = None
 
-    def _events(self, query: str, *values: int) -> list[Event]:
+    def _events(self, query: str, *values: int | str) -> list[Event]:
         db = self._connected()
         return [row_event(row) for row in db.execute(query, values).fetchall()] if db else []
 

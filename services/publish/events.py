@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from common import forget
 from common.eventlog import Event, EventLogReader
 from common.stats import Stats, read_json, write_json
 from services.publish.client import Ack
@@ -51,7 +52,8 @@ class Delivery:
     ):
         self._reader, self._link, self._topics, self._stats = reader, link, topics, stats
         self._keep_s = keep_days * DAY_S
-        self._position = Position(state_dir / "publish.json")
+        self._state_dir = state_dir
+        self._position = Position(state_dir / forget.POSITION)
         self._unread = True
         self._buffer: deque[Event] = deque()
         self._sent: deque[_Sent] = deque()
@@ -89,6 +91,22 @@ class Delivery:
     def done(self) -> bool:
         """Everything in the log is acknowledged, or cannot be told now."""
         return time.monotonic() < self._resume_at or not (self._buffer or self._sent or self._unread)
+
+    @property
+    def acknowledged(self) -> int:
+        """Newest row that the broker has."""
+        return self._position.rowid
+
+    def forget(self, ids: list[str]) -> list[str]:
+        """Remove rows of events that need not be told any more; returns the ids that must wait.
+
+        Raises:
+            sqlite3.Error: The log is busy, or cannot be written.
+        """
+        sent = max(self._last_sent, self._position.rowid)
+        self._buffer.clear()  # it may hold what goes now
+        self._unread = True
+        return forget.remove_rows(self._state_dir, ids, self._position.rowid, sent)
 
     def close(self) -> None:
         """Write the position a last time."""

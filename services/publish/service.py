@@ -15,6 +15,7 @@ from services.publish.cameras import Cameras
 from services.publish.client import Session
 from services.publish.commands import Commands
 from services.publish.events import Delivery
+from services.publish.forgetting import Forgetting
 from services.publish.link import Link
 from services.publish.snapshots import Snapshots
 from services.publish.state import Retained
@@ -66,6 +67,7 @@ class Node:
             EventLogReader(service.state_dir), link, topics, stats, service.state_dir, settings.events.keep_days
         )
         self._delivery.snapshots = settings.publish.snapshots
+        self._forgetting = Forgetting(service.state_dir, self._delivery, self._snapshots)
         self._collector = Collector(
             service.runtime_dir,
             settings.node,
@@ -98,6 +100,7 @@ class Node:
         self._take_commands()
         self._commands.step()
         self._snapshots.step()
+        self._forgetting.step()
         if time.monotonic() >= self._look_at:
             self._look()
         self._beat()

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -27,6 +28,7 @@ BETTER = 1.1  # a new best view must be so much better
 LOOK_S = 0.2  # between two looks at one face
 MOST_WAITING = 8  # crops that wait for the thread
 FORGET_S = 60.0  # an event that was not seen for so long has ended
+RETRY_S = 1.0  # after a picture could not be removed
 TELL_S = 0.5  # between two retained pictures of one camera
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,11 @@ class _Privacy:
     covered: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Forget:
+    event_ids: tuple[str, ...]
+
+
 class Snapshots:
     """Hears the tracks, gives the retained picture of each camera."""
 
@@ -75,7 +82,10 @@ class Snapshots:
         self._newest = dict.fromkeys(settings.cameras, "")
         self._fresh: dict[str, bytes] = {}
         self._tell_at = dict.fromkeys(settings.cameras, 0.0)
-        self._jobs: SimpleQueue[_View | _Privacy | None] = SimpleQueue()
+        self._told = dict.fromkeys(settings.cameras, "")  # whose picture is retained
+        self._unwanted: set[str] = set()
+        self._asked_to_forget = self._forgot = 0  # jobs; each number belongs to one thread
+        self._jobs: SimpleQueue[_View | _Privacy | _Forget | None] = SimpleQueue()
         self._done: deque[_Picture] = deque()
         self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
         self._thread.start()
@@ -89,8 +99,9 @@ class Snapshots:
             return
         if not privacy:
             self._jobs.put(_Privacy(camera, False))
-        picture = self._store.latest(camera) if self._settings.publish.snapshots else b""
+        event_id, picture = self._store.latest(camera) if self._settings.publish.snapshots else ("", b"")
         if picture:
+            self._told[camera] = event_id
             self._retained.put(self._topics.camera(camera, "snapshot"), picture)
 
     def set_privacy(self, camera: str, covered: bool) -> None:
@@ -103,6 +114,23 @@ class Snapshots:
         if covered:
             self._retained.put(self._topics.camera(camera, "snapshot"), b"")
 
+    def forget(self, event_ids: Iterable[str]) -> None:
+        """Remove the pictures of these events, kept and retained, and take none of them any more."""
+        ids = tuple(event_ids)
+        self._unwanted.update(ids)
+        self._asked_to_forget += 1
+        self._jobs.put(_Forget(ids))
+        for camera, told in self._told.items():
+            if self._newest[camera] in self._unwanted:
+                self._fresh.pop(camera, None)
+            if told in self._unwanted:
+                self._retained.put(self._topics.camera(camera, "snapshot"), b"")
+
+    @property
+    def forgotten(self) -> bool:
+        """No picture waits to be removed."""
+        return self._forgot == self._asked_to_forget
+
     def look(self, frame: TrackFrame) -> None:
         """Copy the views of this frame that promise to be better than what there is."""
         camera = frame.frame.camera
@@ -110,7 +138,7 @@ class Snapshots:
             return
         now = time.monotonic()
         for row, event_id in enumerate(frame.event_ids):
-            if event_id and frame.shown[row]:
+            if event_id and frame.shown[row] and event_id not in self._unwanted:
                 self._newest[camera] = max(self._newest[camera], event_id)  # ulids sort by time
                 face = self._faces.setdefault(event_id, _Face())
                 face.seen_at = now
@@ -123,10 +151,14 @@ class Snapshots:
         while self._done:
             picture = self._done.popleft()
             view = picture.view
-            if view.period == self._period[view.camera] and view.event_id == self._newest[view.camera]:
+            if (
+                view.period == self._period[view.camera]
+                and view.event_id == self._newest[view.camera]
+                and view.event_id not in self._unwanted
+            ):
                 self._fresh[view.camera] = picture.data
         for camera in [name for name in self._fresh if now >= self._tell_at[name]]:
-            self._tell_at[camera] = now + TELL_S
+            self._tell_at[camera], self._told[camera] = now + TELL_S, self._newest[camera]
             self._retained.put(self._topics.camera(camera, "snapshot"), self._fresh.pop(camera))
         if now >= self._forget_at:
             self._forget_at = now + FORGET_S
@@ -162,10 +194,24 @@ class Snapshots:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                self._privacy(job) if isinstance(job, _Privacy) else self._judge(job)
+                self._do(job)
             except OSError as error:
                 self._stats.drop("snapshot_not_kept")
                 log.debug("picture not kept error=%s", error)
+                if isinstance(job, _Forget):
+                    log.warning("pictures are not removed, tried again error=%s", error)
+                    time.sleep(RETRY_S)
+                    self._jobs.put(job)
+
+    def _do(self, job: _View | _Privacy | _Forget) -> None:
+        match job:
+            case _Privacy():
+                self._privacy(job)
+            case _Forget():
+                self._store.forget(job.event_ids)
+                self._forgot += 1
+            case _View():
+                self._judge(job)
 
     def _privacy(self, job: _Privacy) -> None:
         if job.covered:
@@ -178,7 +224,12 @@ class Snapshots:
 
         face = self._faces.get(view.event_id)
         quality = view.promise * sharpness(view.crop)
-        if face is None or view.period != self._period[view.camera] or quality <= face.quality * BETTER:
+        if (
+            view.event_id in self._unwanted
+            or face is None
+            or view.period != self._period[view.camera]
+            or quality <= face.quality * BETTER
+        ):
             return
         publish = self._settings.publish
         data = jpeg(view.crop, publish.snapshot_height, publish.snapshot_quality, covered=view.covered)

@@ -6,8 +6,10 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+from common import forget
 from common.settings import EventSettings
 
 DAY_S = 86_400
@@ -19,7 +21,7 @@ class SnapshotStore:
     """Folder `snapshots/<camera>/<event id>.jpg` in the state directory."""
 
     def __init__(self, state_dir: Path, limits: EventSettings) -> None:
-        self._root, self._limits = state_dir / "snapshots", limits
+        self._root, self._limits = state_dir / forget.PICTURES, limits
         self._files: dict[Path, tuple[float, int]] = {}  # when written (wall time), bytes
         for path in self._root.glob("*/*.jpg"):
             with contextlib.suppress(OSError):
@@ -44,13 +46,23 @@ class SnapshotStore:
         self._files[path] = (time.time(), len(data))
         self.sweep()
 
-    def latest(self, camera: str) -> bytes:
-        """The newest picture of a camera, empty when there is none."""
+    def forget(self, event_ids: Iterable[str]) -> None:
+        """Remove the pictures of events.
+
+        Raises:
+            OSError: A file cannot be removed.
+        """
+        forget.remove_pictures(self._root.parent, event_ids)
+        wanted = set(event_ids)
+        self._files = {path: row for path, row in self._files.items() if path.stem not in wanted}
+
+    def latest(self, camera: str) -> tuple[str, bytes]:
+        """The newest picture of a camera with the id of its event, empty when there is none."""
         mine = [path for path in self._files if path.parent.name == camera]
         for path in sorted(mine, key=lambda path: self._files[path][0], reverse=True):
             with contextlib.suppress(OSError):
-                return path.read_bytes()
-        return b""
+                return path.stem, path.read_bytes()
+        return "", b""
 
     def covered(self, camera: str) -> bool:
         """All pictures of this camera were taken with privacy on."""
