@@ -7,7 +7,7 @@ DEMO_SECONDS ?=
 RUNS ?= 50000
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check test-models bench fuzz clean system
+.PHONY: setup demo test check test-models bench fuzz lock sbom clean system
 
 setup: $(READY)
 
@@ -39,6 +39,16 @@ bench: setup system ## every benchmark; figures go to docs/benchmarks/
 fuzz: setup ## 50,000 odd inputs for each decoder of foreign bytes, guided by coverage
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris || true
 	$(BIN)/python -m tools.fuzz.run --runs $(RUNS)
+
+lock: setup ## requirements.lock: every package of a node with its hashes, for all machines
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile pyproject.toml --extra models -c constraints.txt --generate-hashes --universal --python-version 3.11 \
+	  --no-emit-index-url --no-header --no-annotate --quiet -o requirements.lock
+
+sbom: setup ## build/sbom.json: what the environment holds, as CycloneDX
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/sbom.json $(BIN)/python
 
 system: ## Debian packages that the tests use, when root may install them
 	sh tools/system
