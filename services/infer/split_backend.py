@@ -20,7 +20,8 @@ from common.errors import ConfigError, DeviceError, ModelError
 from common.settings import InferSettings
 from services.infer.backends import Bound, Placement, load_backend
 from services.infer.manifest import read_sidecar
-from services.infer.onnxruntime_backend import CPU, QUIET, RUNTIME_ERRORS
+from services.infer.onnxruntime_backend import CPU, QUIET
+from services.infer.runtime_errors import RUNTIME_ERRORS
 
 USUAL = "onnxruntime"  # what runs the backbone when infer.backend names this one
 
