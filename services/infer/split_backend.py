@@ -21,7 +21,7 @@ from common.settings import InferSettings
 from services.infer.backends import Bound, Placement, load_backend
 from services.infer.manifest import read_sidecar
 from services.infer.onnxruntime_backend import CPU, QUIET
-from services.infer.runtime_errors import RUNTIME_ERRORS
+from services.infer.runtime_errors import RUNTIME_ERRORS, line
 
 USUAL = "onnxruntime"  # what runs the backbone when infer.backend names this one
 
@@ -83,8 +83,7 @@ class SplitBackend:
         try:
             made = dict(zip(names, self._head.run(names, feeds), strict=True))
         except RUNTIME_ERRORS as error:
-            line = " ".join(str(error).split())[:300]
-            raise ModelError(f"{self._name}: the head does not run at {size[0]}x{size[1]}: {line}") from error
+            raise ModelError(f"{self._name}: the head does not run at {size[0]}x{size[1]}: {line(error)}") from error
         return SplitBound(first, self._head, feeds, made)
 
 
@@ -118,7 +117,7 @@ class SplitBound:
         try:
             self._head.run_with_iobinding(self._binding, self._options)
         except RUNTIME_ERRORS as error:
-            raise DeviceError(f"the head failed while running: {' '.join(str(error).split())[:300]}") from error
+            raise DeviceError(f"the head failed while running: {line(error)}") from error
 
 
 def _load_head(path: Path, threads: int) -> ort.InferenceSession:
@@ -132,8 +131,7 @@ def _load_head(path: Path, threads: int) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(path), options, providers=[CPU])
     except (*RUNTIME_ERRORS, ValueError, RuntimeError) as error:
-        line = " ".join(str(error).split())[:300]
-        raise ModelError(f"{path}: ONNX Runtime {ort.__version__} cannot load the head: {line}") from error
+        raise ModelError(f"{path}: ONNX Runtime {ort.__version__} cannot load the head: {line(error)}") from error
 
 
 def _fitting(value: NDArray[Any], item: Any, name: str) -> NDArray[Any]:

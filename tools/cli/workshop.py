@@ -29,7 +29,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="The .onnx file to write.
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (export, adapt, lint, split):
+    for command in (export, adapt, lint, split, quantize):
         app.command()(command)
 
 
@@ -187,6 +187,49 @@ def split(
             names = {"backbone": part_path(out, "backbone").name, "head": part_path(out, "head").name}
             written = write_sidecar(spec, out, {"split": names})
             shown(Step("ready", f"infer.model: {written}", path=written))
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="A known model or an .onnx file of float32.")],
+    out: OutOption,
+    calibrate: Annotated[
+        str | None, typer.Option(help="Folder, photograph, clip or camera to calibrate with; else the demo's clip.")
+    ] = None,
+    count: CountOption = 48,
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder like WIDER FACE or COCO to judge with; else against the float model.")
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many labelled pictures.")] = 0,
+    variants: Annotated[
+        str, typer.Option(help="per-channel, per-tensor, mixed (heads float); commas.")
+    ] = "per-channel,mixed",
+    method: Annotated[str, typer.Option(help="Ranges by minmax, entropy or percentile.")] = "minmax",
+    exclude: Annotated[str, typer.Option(help="Names of nodes that stay float, with commas.")] = "",
+    reduced: Annotated[bool, typer.Option("--reduced", help="7 bit weights, for x86 without VNNI.")] = False,
+    width: Annotated[int, typer.Option(min=32, max=4096, help="Longer side of the input.")] = 640,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Of each model, when timed.")] = 1,
+    max_loss: Annotated[float, typer.Option(min=0, max=1, help="Average precision that may be lost.")] = 0.01,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make int8 models, measure speed and accuracy against float on this machine, and recommend."""
+    from tools.cli.quantize import run
+
+    chosen = tuple(_choice("variants", name, ("per-channel", "per-tensor", "mixed")) for name in variants.split(","))
+    run(
+        model,
+        _onnx_name(out),
+        chosen,
+        _choice("method", method, ("minmax", "entropy", "percentile")),
+        tuple(name for name in exclude.split(",") if name),
+        reduced=reduced,
+        pictures=load_pictures(calibrate, count),
+        labels=labels,
+        limit=limit,
+        width=width,
+        threads=threads,
+        max_loss=max_loss,
+        as_json=as_json,
+    )
 
 
 @contextlib.contextmanager

@@ -32,12 +32,12 @@ SILENT_S = 60.0  # without a frame for so long, it will not come
 EXIT_GOOD, EXIT_INCOMPLETE = 0, 1
 
 
-def run_replay(file: Path | None, clip: Path, out: Path) -> int:
+def run_replay(file: Path | None, clip: Path | str, out: Path) -> int:
     """Replay a clip.
 
     Args:
         file: Settings to take model and tracker from; None: those in the current folder, if any.
-        clip: A video file.
+        clip: A video file, or a source that ends, as the settings name it (`still:photo.jpg?frames=300`).
         out: Where the lines go.
 
     Returns:
@@ -47,7 +47,7 @@ def run_replay(file: Path | None, clip: Path, out: Path) -> int:
         ConfigError: No such clip, or the output cannot be written.
         DeviceError: The clip cannot be played, or the node died.
     """
-    if not clip.is_file():
+    if isinstance(clip, Path) and not clip.is_file():
         raise ConfigError(f"clip {clip}: no such file")
     for number in (signal.SIGINT, signal.SIGTERM):  # also when started in the background, where SIGINT is ignored
         signal.signal(number, signal.default_int_handler)
@@ -85,7 +85,7 @@ def line(frame: TrackFrame, nominal_fps: float) -> dict[str, Any]:
     return {"frame": frame.frame.seq, "t": round(frame.frame.media_ns / 1e9 + period_s, 4), "tracks": tracks}
 
 
-def _settings(file: Path | None, clip: Path, directory: Path) -> Settings:
+def _settings(file: Path | None, clip: Path | str, directory: Path) -> Settings:
     """A node for the clip alone, with model and tracker of the user's settings."""
     tree: dict[str, Any] = {}
     with contextlib.suppress(ConfigError) if file is None else contextlib.nullcontext():
@@ -94,10 +94,11 @@ def _settings(file: Path | None, clip: Path, directory: Path) -> Settings:
         tree = {key: value for key, value in yaml.safe_load(file.read_text(encoding="utf-8")).items() if key in KEPT}
     path = directory / "vedette.yml"
     path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    source = f"file:{clip.resolve()}" if isinstance(clip, Path) else clip
     own: dict[str, Any] = {
         "node": "replay",
         "replay": True,
-        "cameras": {CAMERA: {"source": f"file:{clip.resolve()}", "loop": False}},
+        "cameras": {CAMERA: {"source": source, "loop": False}},
         "state_dir": str(directory / "state"),
         "runtime_dir": str(directory / "run"),
     }

@@ -57,7 +57,7 @@ def pyramid(tmp_path: Path) -> Callable[..., Path]:
             helper.make_node("Conv", ["input", "w1"], ["c1"], name="conv1", pads=[1, 1, 1, 1], strides=[2, 2]),
             helper.make_node("Relu", ["c1"], ["r1"], name="relu1"),
             helper.make_node("Conv", ["r1", "w2"], ["c2"], name="conv2", pads=[1, 1, 1, 1], strides=[2, 2]),
-            helper.make_node("Resize", ["c2", "", "scales"], ["up"], name="upsample", **values),
+            helper.make_node("Resize", ["c2", "roi", "scales"], ["up"], name="upsample", **values),
             helper.make_node("Add", ["r1", "up"], ["sum"], name="add"),
             helper.make_node("Conv", ["sum", "w3"], ["c3"], name="head"),
             helper.make_node("Transpose", ["c3"], ["t"], name="transpose", perm=[0, 2, 3, 1]),
@@ -69,6 +69,7 @@ def pyramid(tmp_path: Path) -> Callable[..., Path]:
             weights("w2", 8, 8, 3, 3),
             weights("w3", 4, 8, 1, 1),
             numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales"),
+            numpy_helper.from_array(np.empty(0, np.float32), "roi"),
             numpy_helper.from_array(np.array([1, -1, 4], np.int64), "rows"),
         ]
         graph = helper.make_graph(
