@@ -31,7 +31,7 @@ def mqtt_command() -> Target:
     def feed(data: bytes) -> None:
         topic, _, payload = data.decode("utf-8", "replace").partition("\0")
         command = topics.command(topic)
-        what = command[1] if command and command[1] in SWITCHES else SWITCHES[len(data) % len(SWITCHES)]
+        what = command[1] if command and command[1] in SWITCHES else tuple(SWITCHES)[len(data) % len(SWITCHES)]
         try:
             value = switch_value(what, payload)
         except CommandRefused:
@@ -53,7 +53,9 @@ def http() -> Target:
         services.append(service)
         apps.append(
             application(
-                service, Desk({}, lambda _command: None, lambda: False), Access(settings.view, Path(settings.state_dir))
+                service,
+                Desk({}, {}, None, lambda _command: None, lambda: False),
+                Access(settings.view, Path(settings.state_dir)),
             )
         )
     loop = asyncio.new_event_loop()
