@@ -146,6 +146,8 @@ class PublishSettings:
     snapshot_height: Annotated[int, Ge(32), Le(2160)] = 320
     snapshot_margin: Annotated[float, Ge(0), Le(2)] = 0.3
     snapshot_quality: Annotated[int, Ge(1), Le(100)] = 85
+    stills_s: Annotated[float, Ge(0), Le(86_400)] = 10.0
+    stills_width: Annotated[int, Ge(64), Le(4096)] = 640
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,7 +174,8 @@ def _sensors(settings: Settings, topics: Topics, camera: str) -> dict[str, Entit
             "content_type": "image/jpeg",
             "image_topic": topic,
         }
-        entities["still"] = {"platform": "camera", "name": "Still", "topic": topic}
+    if settings.publish.stills_s:
+        entities["still"] = {"platform": "camera", "name": "Still", "topic": topics.camera(camera, "still")}
     return entities
 
 

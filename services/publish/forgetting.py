@@ -10,6 +10,7 @@ from pathlib import Path
 from common import forget
 from services.publish.events import Delivery
 from services.publish.snapshots import Snapshots
+from services.publish.stills import Stills
 
 LOOK_S = 1.0
 
@@ -19,8 +20,9 @@ log = logging.getLogger(__name__)
 class Forgetting:
     """Looks for requests once a second."""
 
-    def __init__(self, state_dir: Path, delivery: Delivery, snapshots: Snapshots) -> None:
-        self._state_dir, self._delivery, self._snapshots = state_dir, delivery, snapshots
+    def __init__(self, state_dir: Path, delivery: Delivery, snapshots: Snapshots, stills: Stills) -> None:
+        self._state_dir, self._delivery = state_dir, delivery
+        self._snapshots, self._stills = snapshots, stills
         self._look_at = 0.0
         self._tried: dict[Path, int] = {}  # requests, and how far the log was told when they were tried last
 
@@ -42,6 +44,7 @@ class Forgetting:
         if path not in self._tried:
             log.info("forgetting events=%d", len(ids))
             self._snapshots.forget(ids)
+            self._stills.forget(ids)
             self._tried[path] = -1
         if not self._snapshots.forgotten or self._tried[path] == self._delivery.acknowledged:
             return

@@ -20,6 +20,7 @@ from services.publish.link import Link
 from services.publish.snapshots import Snapshots
 from services.publish.state import Retained
 from services.publish.statistics import Collector, power_w, temperature_c
+from services.publish.stills import Stills
 from services.publish.topics import OFFLINE, ONLINE, Topics
 
 WAIT_MS = 100
@@ -58,16 +59,18 @@ class Node:
         self._retained = Retained(link, service.state_dir)
         self._cameras = Cameras(settings, link, self._retained, topics, stats)
         self._snapshots = Snapshots(settings, self._retained, topics, stats)
+        self._stills = Stills(settings, self._retained, topics, stats, service.pulse("stills"))
         self._commands = Commands(
-            settings, bus.publisher("control"), link, self._retained, topics, stats, self._snapshots.set_privacy
+            settings, bus.publisher("control"), link, self._retained, topics, stats, self._on_privacy
         )
         for camera, control in self._commands.controls.items():
             self._snapshots.begin(camera, privacy=control.privacy)
+            self._stills.set_privacy(camera, control.privacy)
         self._delivery = Delivery(
             EventLogReader(service.state_dir), link, topics, stats, service.state_dir, settings.events.keep_days
         )
         self._delivery.snapshots = settings.publish.snapshots
-        self._forgetting = Forgetting(service.state_dir, self._delivery, self._snapshots)
+        self._forgetting = Forgetting(service.state_dir, self._delivery, self._snapshots, self._stills)
         self._collector = Collector(
             service.runtime_dir,
             settings.node,
@@ -100,6 +103,7 @@ class Node:
         self._take_commands()
         self._commands.step()
         self._snapshots.step()
+        self._stills.step()
         self._forgetting.step()
         if time.monotonic() >= self._look_at:
             self._look()
@@ -123,6 +127,7 @@ class Node:
         """Write what is to be kept."""
         self._collector.close()
         self._snapshots.close()
+        self._stills.close()
         self._delivery.close()
         self._retained.remember()
 
@@ -135,6 +140,11 @@ class Node:
             self._cameras.on_tracks(frame)
         for frame in frames:
             self._snapshots.look(frame)
+            self._stills.look(frame)
+
+    def _on_privacy(self, camera: str, covered: bool) -> None:
+        self._snapshots.set_privacy(camera, covered)
+        self._stills.set_privacy(camera, covered)
 
     def _take_commands(self) -> None:
         for wish in self._wishes.drain():

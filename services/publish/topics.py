@@ -61,6 +61,7 @@ def _rows() -> list[Channel]:
         Channel(
             "{camera}/snapshot", "jpeg", 1, True, "sent", "Best view of the latest face; empty when there is none."
         ),
+        Channel("{camera}/still", "jpeg", 1, True, "sent", "The picture with its boxes, now and then; empty: none."),
         Channel("{process}/restart/set", "press", 1, False, "heard", "Restart the process."),
         Channel("{process}/restart/error", "refusal", 1, False, "sent", "Why that was refused."),
     ]
@@ -109,7 +110,7 @@ class Topics:
         return self._at("events")
 
     def camera(self, camera: str, leaf: str) -> str:
-        """A topic of a camera: status, faces, occupancy, tracks, snapshot."""
+        """A topic of a camera: status, faces, occupancy, tracks, snapshot, still."""
         return self._at(f"{{camera}}/{leaf}", camera=camera)
 
     def set(self, target: str, what: str) -> str:

@@ -159,3 +159,42 @@ def test_stored_pictures_are_bounded(camera, until) -> None:
 def test_a_frame_that_is_gone_is_counted(camera, until) -> None:
     node, _, _ = camera()
     until(lambda: (node.see("door", event="01A"), node.report["drops"].get("snapshot_frame_gone"))[1], "counted")
+
+
+STILL = "vedette/hall/door/still"
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.BGR, PixelFormat.NV12])
+def test_a_still_shows_the_frame_with_its_boxes(camera, until, pixel_format) -> None:
+    _, listener, show = camera(pixel_format, publish={"stills_s": 1, "stills_width": 320})
+    until(lambda: (show("01A"), isinstance(listener.last(STILL), bytes))[1], "still")
+    picture = decode(listener.last(STILL))
+    assert picture.shape == (240, 320, 3)
+    plain = cv2.resize(scene(True), (320, 240), interpolation=cv2.INTER_AREA).astype(int)
+    edge = np.abs(picture[24:120, 31:34].astype(int) - plain[24:120, 31:34]).mean()
+    elsewhere = np.abs(picture[150:230, 150:300].astype(int) - plain[150:230, 150:300]).mean()
+    assert edge > 2 * elsewhere, "a box is drawn around the face at (32, 24)"
+    first = len(listener.on(STILL))
+    until(lambda: (show("01A", faces=2), len(listener.on(STILL)) > first)[1], "another one when somebody comes")
+
+
+def test_privacy_takes_the_still_back_and_covers_the_next(camera, until) -> None:
+    _, listener, show = camera(publish={"stills_s": 0.5, "stills_width": 640})
+    until(lambda: (show("01A"), isinstance(listener.last(STILL), bytes))[1], "still")
+    open_picture = decode(listener.last(STILL))
+    before = len(listener.on(STILL))
+    listener.tell("vedette/hall/door/privacy/set", "ON")
+    until(lambda: "" in listener.on(STILL)[before:], "taken back")
+    at = before + listener.on(STILL)[before:].index("")
+    until(lambda: (show("01A"), len(listener.on(STILL)) > at + 1)[1], "covered still")
+    covered = decode(listener.on(STILL)[at + 1])
+    face = slice(80, 210), slice(90, 170)
+    assert open_picture[face].std(axis=(0, 1)).max() > 3 * covered[face].std(axis=(0, 1)).max(), "the face is a mosaic"
+
+
+def test_stills_can_be_switched_off(camera, until) -> None:
+    _, listener, show = camera(publish={"stills_s": 0})
+    until(lambda: (show("01A"), isinstance(listener.last(TOPIC), bytes))[1], "snapshot")
+    assert not listener.on(STILL)
+    config = listener.last("homeassistant/device/vedette_hall_door/config")
+    assert "still" not in config["components"]
