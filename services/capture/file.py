@@ -39,7 +39,7 @@ class FileSource:
     def open(self) -> Geometry:
         """Open the file and decode its first picture."""
         try:
-            self._container = av.open(str(self._path))
+            self._container = av.open(str(self._path), metadata_errors="replace")
         except (OSError, av.error.FFmpegError) as error:
             raise DeviceError(f"{self._path}: {error.strerror or error}") from error
         if not self._container.streams.video:

@@ -42,7 +42,7 @@ class StreamSource:
         self._closed = False
         options = OPTIONS if self._url.startswith("rtsp") else {"fflags": "nobuffer"}
         try:
-            container = av.open(self._url, options=options, timeout=(OPEN_S, READ_S))
+            container = av.open(self._url, options=options, timeout=(OPEN_S, READ_S), metadata_errors="replace")
         except (OSError, av.error.FFmpegError) as error:
             raise DeviceError(f"{self._shown()}: {self._words(error)}") from None
         if not container.streams.video:

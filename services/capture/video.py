@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import DeviceError
 from common.pixels import Geometry, PixelFormat, Plane
 from services.capture.source import copy_planes
 
@@ -35,6 +38,13 @@ def _plane(picture: av.VideoFrame, index: int, target: Plane) -> NDArray[np.uint
 
 
 def decoder(stream: av.VideoStream) -> None:
-    """Slice threads: they add no delay; the automatic choice adds two packets."""
-    stream.thread_type = "SLICE"
-    stream.codec_context.thread_count = 2
+    """Slice threads: they add no delay; the automatic choice adds two packets.
+
+    Raises:
+        DeviceError: Nothing here decodes this stream.
+    """
+    codec = cast("av.VideoCodecContext | None", stream.codec_context)  # PyAV's types do not tell that it may be None
+    if codec is None:
+        raise DeviceError("its video is of a kind that cannot be decoded here")
+    codec.thread_type = "SLICE"
+    codec.thread_count = 2

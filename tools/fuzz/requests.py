@@ -1,4 +1,4 @@
-"""What the network sends: commands over MQTT, and requests to the page."""
+"""What the network sends: commands over MQTT, and requests to the page and to the RTSP server."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from common import config
+from common.errors import WireError
 from common.service import Service
 from services.publish.commands import CommandRefused, switch_value
 from services.publish.topics import SWITCHES, Topics
 from services.view.access import Access
 from services.view.desk import Desk
+from services.view.rtsp.connection import camera_of, channel_of
+from services.view.rtsp.credentials import Challenge
+from services.view.rtsp.messages import HEAD_BYTES, read
 from services.view.web import application
 from tools.fuzz.targets import Target
 
@@ -31,7 +35,7 @@ def mqtt_command() -> Target:
     def feed(data: bytes) -> None:
         topic, _, payload = data.decode("utf-8", "replace").partition("\0")
         command = topics.command(topic)
-        what = command[1] if command and command[1] in SWITCHES else tuple(SWITCHES)[len(data) % len(SWITCHES)]
+        what = command[1] if command and command[1] in SWITCHES else sorted(SWITCHES)[len(data) % len(SWITCHES)]
         try:
             value = switch_value(what, payload)
         except CommandRefused:
@@ -51,13 +55,8 @@ def http() -> Target:
         settings = config.check({**base, "view": {"password": password}})
         service = Service("view", "", settings)
         services.append(service)
-        apps.append(
-            application(
-                service,
-                Desk({}, {}, None, lambda _command: None, lambda: False),
-                Access(settings.view, Path(settings.state_dir)),
-            )
-        )
+        desk = Desk({}, {}, None, lambda _command: None, lambda: False)
+        apps.append(application(service, desk, Access(settings.view, Path(settings.state_dir))))
     loop = asyncio.new_event_loop()
 
     def feed(data: bytes) -> None:
@@ -71,6 +70,31 @@ def http() -> Target:
         folder.cleanup()
 
     return Target(feed, [b"\x07", b"\x09{}", b'\x09{"target": "door", "what": "privacy", "payload": "ON"}\0\0'], close)
+
+
+def rtsp() -> Target:
+    """Any bytes on a connection to the RTSP server: messages, or the errors that end a connection."""
+    challenge = Challenge("open sesame")
+    loop = asyncio.new_event_loop()
+
+    async def listen(data: bytes) -> None:
+        reader = asyncio.StreamReader(limit=HEAD_BYTES)
+        reader.feed_data(data)
+        reader.feed_eof()
+        try:
+            while True:
+                message = await read(reader)
+                if message is not None:
+                    camera_of(message.start[1])
+                    channel_of(message.headers.get("transport", ""))
+                    assert not challenge.accepts(message.headers.get("authorization", ""), message.start[0])
+        except (WireError, asyncio.IncompleteReadError):
+            return
+
+    setup = b"SETUP rtsp://h/door/track RTSP/1.0\r\nCSeq: 2\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n"
+    digest = b'PLAY rtsp://h/door RTSP/1.0\r\nAuthorization: Digest username="a", realm="b", nonce="c", uri="d"\r\n\r\n'
+    body = b"GET_PARAMETER * RTSP/1.0\r\nContent-Length: 3\r\n\r\nabc$\0\0\1x"
+    return Target(lambda data: loop.run_until_complete(listen(data)), [setup + body, digest], loop.close)
 
 
 async def _ask(app: Any, data: bytes) -> int:

@@ -24,6 +24,7 @@ TARGETS = {
     **{name: f"tools.fuzz.files:{name}" for name in FILES},
     "mqtt_command": "tools.fuzz.requests:mqtt_command",
     "http": "tools.fuzz.requests:http",
+    "rtsp": "tools.fuzz.requests:rtsp",
 }
 
 
