@@ -80,9 +80,9 @@ class Supervisor:
         """Start a program; with `wait`, until it ran for a second. One that runs already is left alone."""
         self._call("supervisor.startProcess", program, wait, accept=ALREADY_STARTED)
 
-    def stop(self, program: str) -> None:
-        """Stop a program and wait until it is gone."""
-        self._call("supervisor.stopProcess", program, True, accept=NOT_RUNNING)
+    def stop(self, program: str, *, wait: bool = True) -> None:
+        """Stop a program; with `wait`, until it is gone."""
+        self._call("supervisor.stopProcess", program, wait, accept=NOT_RUNNING)
 
     def restart(self, program: str) -> None:
         """Stop and start a program; other programs go on."""

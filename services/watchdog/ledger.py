@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ from common.supervisor import watchdog_path
 
 FIRST_S, LONGEST_S = 5.0, 60.0  # back-off of a revival
 HEALTHY_S = 60.0  # a process that ran for so long starts with the shortest back-off again
+KILLED = "killed by a signal"
+AGAIN = "; fails again and again, next try after "
+SHORT_S = 10.0  # a process that lived for less did not get anywhere
+CRASH, KILL, LOOP = (
+    3,
+    1,
+    10,
+)  # weights of a short life that ended by itself or from outside; from LOOP on it is held back
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +37,14 @@ class Entry:
         reason: Why it ended last, empty when it never did.
         time: When that was, seconds of wall time.
         revivals: Revivals since it was healthy.
+        held: It is kept down until its revival.
     """
 
     restarts: int = 0
     reason: str = ""
     time: float = 0.0
     revivals: int = 0
+    held: bool = False
 
 
 class Ledger:
@@ -44,6 +55,7 @@ class Ledger:
         self._entries: dict[str, Entry] = {}
         self._started: dict[str, int] = {}  # monotonic: the wall clock may jump
         self._blamed: dict[str, str] = {}
+        self._short: Counter[str] = Counter()
         self.due: dict[str, float] = {}
         self._supervisor = os.getppid()
         stored = read_json(watchdog_path(runtime_dir))
@@ -65,6 +77,7 @@ class Ledger:
     def running(self, name: str) -> None:
         """A process stayed up; nothing is due for it."""
         self.due.pop(name, None)
+        self._release(name)
 
     def blame(self, name: str, reason: str) -> None:
         """The next end of this process has this reason: we cause it."""
@@ -75,13 +88,26 @@ class Ledger:
         code, note = self._exit(name)
         reason = self._blamed.pop(name, "") or note or otherwise
         entry = self._of(name)
-        now_ns = time.monotonic_ns()
-        if now_ns - self._started.get(name, now_ns) > HEALTHY_S * 1e9:
+        lived_s = (time.monotonic_ns() - self._started.get(name, 0)) / 1e9
+        if lived_s > HEALTHY_S:
             entry.revivals = 0
+        by_itself = bool(note) or reason != KILLED
+        self._short[name] = self._short[name] + (CRASH if by_itself else KILL) if lived_s < SHORT_S else 0
         entry.reason = f"wrong settings: {reason}" if code == EXIT_CONFIG else reason
         entry.time = time.time()
         self._write()
         return entry.reason
+
+    def loops(self, name: str) -> bool:
+        """True when a process dies again and again soon after its start; then the next such death is enough."""
+        if self._short[name] < LOOP:
+            return False
+        self._short[name] = LOOP - CRASH
+        return True
+
+    def held(self, name: str) -> bool:
+        """True when we, or the watchdog before us, keep this process down until its revival."""
+        return self._of(name).held
 
     def gave_up(self, name: str) -> float | None:
         """A process was given up; seconds until its revival, None when only new settings can help."""
@@ -90,6 +116,8 @@ class Ledger:
         entry = self._of(name)
         delay: float = min(FIRST_S * 2 ** min(entry.revivals, 8), LONGEST_S)
         entry.revivals += 1
+        entry.held = True
+        entry.reason = f"{entry.reason.partition(AGAIN)[0]}{AGAIN}{delay:.0f} s"
         self.due[name] = time.monotonic() + delay
         self._write()
         return delay
@@ -100,7 +128,13 @@ class Ledger:
         names = [name for name, at in self.due.items() if at <= now]
         for name in names:
             del self.due[name]
+            self._release(name)
         return names
+
+    def _release(self, name: str) -> None:
+        if self._of(name).held:
+            self._of(name).held = False
+            self._write()
 
     def _exit(self, name: str) -> tuple[int | None, str]:
         """Exit code and reason that the process wrote itself since its last start."""
@@ -124,7 +158,9 @@ def _entries(rows: Any) -> dict[str, Entry]:
     """What a watchdog before us wrote; nothing when that is damaged."""
     try:
         return {
-            str(name): Entry(int(row["restarts"]), str(row["reason"]), float(row["time"]), int(row["revivals"]))
+            str(name): Entry(
+                int(row["restarts"]), str(row["reason"]), float(row["time"]), int(row["revivals"]), bool(row["held"])
+            )
             for name, row in rows.items()
         }
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -18,7 +18,7 @@ from common.service import HANG_S, MARGIN_S, Service
 from common.shm import remove_segments
 from common.stats import write_json
 from common.supervisor import ProgramInfo, Supervisor
-from services.watchdog.ledger import Ledger
+from services.watchdog.ledger import KILLED, Ledger
 from services.watchdog.listener import Listener, StateChange
 
 LOOK_S = 0.5
@@ -49,7 +49,9 @@ class Watchdog:
         self._caught_up = bool(programs)
         for program in programs:
             name = process_name(program.program)
-            if name is not None and program.state == "FATAL":
+            if name is not None and (
+                program.state == "FATAL" or (program.state == "STOPPED" and self._ledger.held(name))
+            ):
                 self._give_up(name)
             elif name is not None and program.state == "RUNNING":
                 self._running.setdefault(name, (program.pid, time.monotonic()))
@@ -69,6 +71,8 @@ class Watchdog:
                 self._running.pop(name, None)
                 log.warning("ended process=%s reason=%s", name, self._ledger.ended(name, self._last_words(change)))
                 self._service.stats.count("ends")
+                if change.state == "EXITED" and self._ledger.loops(name):
+                    self._hold(name)
             case "FATAL":
                 self._give_up(name)
             case _:
@@ -132,6 +136,15 @@ class Watchdog:
         finally:
             os.close(handle)
 
+    def _hold(self, name: str) -> None:
+        """Keep a process down for a while: supervisord itself backs off only from what dies within a second."""
+        try:
+            self._supervisor.stop(name.replace(":", "-", 1), wait=False)
+        except DeviceError as error:
+            log.warning("not held back process=%s error=%s", name, error)
+            return
+        self._give_up(name)
+
     def _give_up(self, name: str) -> None:
         delay = self._ledger.gave_up(name)
         if delay is None:
@@ -154,7 +167,7 @@ class Watchdog:
             program = self._supervisor.program(change.program)
         except DeviceError:
             return "ended without a word"
-        return last_words(Path(program.log)) or "killed by a signal"
+        return last_words(Path(program.log)) or KILLED
 
     def _programs_now(self) -> list[ProgramInfo]:
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from common.service import EXIT_CONFIG, EXIT_FAILED, record_exit
 from common.supervisor import read_watchdog
-from services.watchdog.ledger import FIRST_S, LONGEST_S, Ledger
+from services.watchdog.ledger import FIRST_S, KILLED, LONGEST_S, Ledger
 
 
 def test_restarts_are_counted_and_the_first_start_is_none(node_dir: Path) -> None:
@@ -66,3 +66,35 @@ def test_counts_outlive_the_watchdog_but_not_the_supervisor(node_dir: Path) -> N
     (node_dir / "watchdog.json").write_text(text.replace('"supervisor_pid": ', '"supervisor_pid": 9'))
     Ledger(node_dir)
     assert read_watchdog(node_dir) == {}
+
+
+def test_four_crashes_soon_after_a_start_are_a_loop_and_then_each_is(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+
+    def crash() -> bool:
+        ledger.started("track", "EXITED")
+        record_exit(node_dir, "track", EXIT_FAILED, "broken")
+        ledger.ended("track", "")
+        return ledger.loops("track")
+
+    assert [crash() for _ in range(6)] == [False, False, False, True, True, True]
+    ledger.gave_up("track")
+    assert read_watchdog(node_dir)["track"]["reason"] == "broken; fails again and again, next try after 5 s"
+
+
+def test_kills_from_outside_take_longer_to_count_as_a_loop(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    for kills in range(1, 11):
+        ledger.started("track", "EXITED")
+        ledger.ended("track", KILLED)
+        assert ledger.loops("track") == (kills == 10)
+
+
+def test_a_held_process_is_known_to_the_next_watchdog(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    ledger.gave_up("track")
+    assert Ledger(node_dir).held("track")
+    ledger.started("track", "EXITED")  # supervisord was faster than we
+    assert Ledger(node_dir).held("track")
+    ledger.running("track")
+    assert not Ledger(node_dir).held("track")
