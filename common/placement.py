@@ -7,10 +7,9 @@ priority, so that a busy machine does not let a new frame lie for milliseconds.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from common.fleet import FLEET
 from common.settings import ProcessSettings, Settings
@@ -32,6 +31,7 @@ class Placement:
         self._name, self._fleet = name, FLEET[family]
         self._default = not rows
         self._settings = settings
+        self._hurried = False
         self._allowed = self._row.policy != "other" and self._permitted()
 
     @property
@@ -60,17 +60,17 @@ class Placement:
         if self._realtime:
             os.sched_setscheduler(0, FIFO, os.sched_param(row.priority))
 
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Wait inside: a thread of the ordinary policy is woken as a real-time one, and ordinary afterwards."""
-        if not self._allowed or self._realtime:
-            yield
-            return
-        os.sched_setscheduler(0, FIFO, os.sched_param(WAITING_PRIORITY))
-        try:
-            yield
-        finally:
-            os.sched_setscheduler(0, ORDINARY, os.sched_param(0))  # the nice value is kept by the kernel
+    def hurry(self) -> None:
+        """Let the calling thread, of the ordinary policy, wait and do short work as a real-time one until `ease`."""
+        if not self._hurried and self._allowed and not self._realtime:
+            os.sched_setscheduler(0, FIFO, os.sched_param(WAITING_PRIORITY))
+            self._hurried = True
+
+    def ease(self) -> None:
+        """Be ordinary again, before work that takes long; the kernel has kept the nice value."""
+        if self._hurried:
+            self._hurried = False
+            os.sched_setscheduler(0, ORDINARY, os.sched_param(0))
 
     @property
     def _realtime(self) -> bool:

@@ -2,8 +2,8 @@
 
 The picture is compared with the one that the model really saw last, never with the frame before: a slow change adds up
 until it counts. The answer is only given again after several runs on the still picture agreed, so that a detection
-that comes and goes is not frozen; and the model runs anew every two seconds whatever the picture does. To the tracker a
-repeated answer is an answer: faces that stand still are followed, lost ones age and end.
+that comes and goes is not frozen; and the model runs anew every four seconds whatever the picture does. To the tracker
+a repeated answer is an answer: faces that stand still are followed, lost ones age and end.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from common.pixels import Plane
 from services.infer.detector import Detections
 
-WIDEST = 240  # columns of the small picture; a 1280x720 one is halved three times, to cells of 8x8 pixels
+WIDEST = 240  # columns of the small picture; a 1280x720 one is halved three times, to cells of 8x16 pixels
 STEP = 6  # grey levels that the mean of a cell must change by; noise of a cell is below 1.5 even in dim light
-CELLS = 2  # so many changed cells are motion: a face that a detector finds covers at least nine
+CELLS = 2  # so many changed cells are motion: a face of 24 pixels, which a detector hardly finds, covers three or more
 AGREED = 3  # runs on the still picture that must agree before an answer is given again
-REFRESH_NS = 2_000_000_000  # a still picture is looked at again so often
+REFRESH_NS = 4_000_000_000  # a still picture is looked at again so often
 SAME_IOU = 0.7  # overlap of boxes that are the same face
 
 
@@ -56,10 +56,14 @@ class MotionGate:
         self._found, self._seen, self._ran_ns = found, self._small.copy(), now_ns
 
     def _shrink(self, plane: Plane) -> Plane:
-        """A small picture: the plane halved again and again; the buffers of each size are kept."""
+        """A small picture: every second row, halved again and again; the buffers of each size are kept.
+
+        Most of the time goes into reading pixels that another core has written, so half of them are left alone.
+        """
         halves = self._halves.get(plane.shape)
         if halves is None:
             halves = self._halves[plane.shape] = _buffers(plane.shape)
+        plane = plane[::2]
         for half in halves:
             height, width = half.shape[:2]
             cv2.resize(plane[: 2 * height, : 2 * width], (width, height), dst=half, interpolation=cv2.INTER_AREA)
@@ -68,7 +72,7 @@ class MotionGate:
 
 
 def _buffers(shape: tuple[int, ...]) -> list[Plane]:
-    height, width = shape[:2]
+    height, width = (shape[0] + 1) // 2, shape[1]
     buffers = []
     while width > WIDEST and height > 1:
         height, width = height // 2, width // 2
@@ -80,8 +84,8 @@ def _moved(before: Plane, after: Plane) -> bool:
     """True when enough cells have changed."""
     if before.shape != after.shape:
         return True
-    changed = cv2.absdiff(before, after) >= STEP
-    return int(np.count_nonzero(changed)) >= CELLS
+    changed = cv2.threshold(cv2.absdiff(before, after), STEP - 1, 1, cv2.THRESH_BINARY)[1]
+    return int(cv2.countNonZero(changed.reshape(len(changed), -1))) >= CELLS
 
 
 def _same(before: Detections, after: Detections) -> bool:

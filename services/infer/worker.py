@@ -73,6 +73,7 @@ class Worker:
 
     def pause(self, seconds: float, reason: str) -> None:
         """Wait with heartbeats, holding nothing."""
+        self._service.placement.ease()
         self._let_go()
         until = time.monotonic() + seconds
         while not self._service.stopping and time.monotonic() < until:
@@ -96,9 +97,9 @@ class Worker:
         """Remember the newest handle of each camera; wait only when there is none."""
         self._hear_frames()
         if not self._newest:
-            with self._service.placement.waiting():
-                self._service.bus.wait(self._timeout_ms(), self._frames, self._control)
-                self._hear_frames()
+            self._service.placement.hurry()
+            self._service.bus.wait(self._timeout_ms(), self._frames, self._control)
+            self._hear_frames()
         self._hear_control()
         if self._lease is not None and time.monotonic_ns() >= self._lease_until_ns:
             self._let_go()
@@ -182,6 +183,7 @@ class Worker:
     def _prepare(self, detector: Detector, geometry: Geometry) -> None:
         """Buffers for a new picture size, before the claim: nobody waits for them then."""
         if geometry not in self._prepared:
+            self._service.placement.ease()
             with self._service.grace(PREPARE_S):
                 detector.prepare(geometry)
             self._prepared.add(geometry)
@@ -204,15 +206,13 @@ class Worker:
 
     def _find(self, detector: Detector, lease: Lease) -> tuple[Detections, bool]:
         """Faces of a frame, and whether the model was run for them: not while the picture stands still."""
-        gate = self._gates.get(lease.handle.camera)
-        if gate is None:
-            return detector.detect(lease.planes, lease.geometry), True
-        now_ns = time.monotonic_ns()
-        known = gate.answer(lease.planes, now_ns)
-        if known is not None:
+        gate, now_ns = self._gates.get(lease.handle.camera), time.monotonic_ns()
+        if gate is not None and (known := gate.answer(lease.planes, now_ns)) is not None:
             return known, False
+        self._service.placement.ease()
         found = detector.detect(lease.planes, lease.geometry)
-        gate.ran(found, now_ns)
+        if gate is not None:
+            gate.ran(found, now_ns)
         return found, True
 
     def _keep(self, lease: Lease) -> None:

@@ -55,8 +55,11 @@ def look():
     seen.append([os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.getpriority(os.PRIO_PROCESS, 0)])
 look()
 for _ in range(3):
-    with placement.waiting():
-        look()
+    placement.hurry()
+    placement.hurry()
+    look()
+placement.ease()
+placement.ease()
 look()
 print(json.dumps(seen))
 """

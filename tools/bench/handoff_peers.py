@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import mmap
 import os
+import time
 from types import SimpleNamespace
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -77,6 +81,83 @@ class Raw:
         size = self._bytes
         self._views = [whole[i * size : (i + 1) * size].reshape(self.cfg.shape) for i in range(self.cfg.slots)]
         self._socket = _socket(self.cfg, kind, bind=bind)
+
+
+class Iceoryx2:
+    """Loaned samples of iceoryx2 and its event, waited for: the peer in compiled code."""
+
+    def __init__(self, cfg: SimpleNamespace) -> None:
+        self.cfg = cfg
+        self._bytes = int(np.prod(cfg.shape))
+
+    @staticmethod
+    def there() -> bool:
+        """True when the package is installed; it has no wheel for AArch64."""
+        return importlib.util.find_spec("iceoryx2") is not None
+
+    def setup(self) -> None:
+        """Nothing: whoever comes first makes the service."""
+
+    def teardown(self) -> None:
+        """Nothing: the library cleans up."""
+
+    def open_producer(self) -> None:
+        """Make the publisher and the notifier."""
+        self._open()
+        self._publisher = self._service.publisher_builder().initial_max_slice_len(self._bytes).create()
+        self._notifier = self._event.notifier_builder().create()
+
+    def acquire(self) -> Pixels8:
+        """A loaned sample."""
+        self._sample = self._publisher.loan_slice_uninit(self._bytes)
+        return self._view(self._sample)
+
+    def publish(self, seq: int, t0: int) -> None:  # noqa: ARG002 - the stamps are in the pixels
+        """Send it and wake the reader."""
+        self._sample.assume_init().send()
+        self._notifier.notify()
+
+    def close_producer(self) -> None:
+        """Nothing: the process ends."""
+
+    def open_consumer(self) -> None:
+        """Make the subscriber and the listener."""
+        self._open()
+        self._subscriber = self._service.subscriber_builder().create()
+        self._listener = self._event.listener_builder().create()
+        self._taken: Any = None
+
+    def recv(self, timeout: float) -> Pixels8 | None:
+        """Pixels of the next sample."""
+        end = time.monotonic() + timeout
+        while (sample := self._subscriber.receive()) is None:
+            if time.monotonic() > end:
+                return None
+            self._listener.timed_wait(self._library.Duration.from_millis(500))
+        self._taken = sample
+        return self._view(sample)
+
+    def release(self) -> None:
+        """Give the sample back."""
+        if self._taken is not None:
+            self._taken.delete()
+            self._taken = None
+
+    def close_consumer(self) -> None:
+        """Nothing: the process ends."""
+
+    def _open(self) -> None:
+        self._library = library = importlib.import_module("iceoryx2")
+        library.set_log_level(library.LogLevel.Error)
+        self._node = library.NodeBuilder.new().create(library.ServiceType.Ipc)
+        name = library.ServiceName.new(f"{self.cfg.dir.name}/pixels")
+        builder = self._node.service_builder(name).publish_subscribe(library.Slice[ctypes.c_uint8])
+        self._service = builder.subscriber_max_buffer_size(self.cfg.slots).open_or_create()
+        self._event = self._node.service_builder(name).event().open_or_create()
+
+    def _view(self, sample: Any) -> Pixels8:
+        raw = (ctypes.c_uint8 * self._bytes).from_address(sample.payload_ptr)
+        return np.frombuffer(memoryview(raw), np.uint8).reshape(self.cfg.shape)
 
 
 class Pixels:

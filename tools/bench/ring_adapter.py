@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,7 +42,7 @@ class Adapter:
         """Make ring and endpoint."""
         height, width, _ = self.cfg.shape
         self._writer = RingWriter(self.settings, CAMERA, Geometry(width, height, PixelFormat.BGR), self.cfg.slots)
-        self._bus = Bus(self.settings.runtime_dir)
+        self._bus = Bus(self.settings.runtime_dir, realtime_priority=_bus_priority())
         self._sender = self._bus.publisher("frames", CAMERA)
         self._slot: WriteSlot | None = None
 
@@ -65,7 +66,7 @@ class Adapter:
 
     def open_consumer(self) -> None:
         """Attach at the first frame."""
-        self._bus = Bus(self.settings.runtime_dir)
+        self._bus = Bus(self.settings.runtime_dir, realtime_priority=_bus_priority())
         self._frames = self._bus.subscriber("frames", [CAMERA])
         self._reader = RingReader(self.settings, CAMERA)
         self._lease: Lease | None = None
@@ -91,3 +92,9 @@ class Adapter:
         """Let go."""
         self._reader.close()
         self._bus.close()
+
+
+def _bus_priority() -> int:
+    """As the node has it: ZeroMQ's thread above a loop that is real-time."""
+    realtime = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
+    return os.sched_getparam(0).sched_priority + 1 if realtime else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from common.stats import read_stats
 from tools.bench import report
 from tools.bench.cpu import node_cpu_s
 from tools.bench.private import Ear, private_node
@@ -26,19 +27,28 @@ def main(arguments: list[str] | None = None) -> int:
         {"scene": "without the gate", **plain},
         {"scene": "with the gate", **gated_runs, "with / without": ratio, "goal": 0.15},
     ]
-    report.show("CPU of a still scene, percent of a core", rows, options.json)
+    report.show("CPU of a still scene, milliseconds a frame", rows, options.json)
     return 0
 
 
 def measure(seconds: float, *, gated: bool) -> dict[str, float]:
-    """Percent of a core by process, of a new node."""
+    """CPU milliseconds a frame by process, of a new node: of a captured one, and of one that was answered."""
     with private_node(cameras={"still": {"source": SOURCE, "motion_gate": gated}}) as (settings, bus):
         ear = Ear(bus)
         ear.wait(lambda heard: len(heard) > 30)
         ear.close()
         time.sleep(SETTLE_S)
-        start, before = time.monotonic(), node_cpu_s(settings.runtime_dir)
+        frames, before = _frames(settings.runtime_dir), node_cpu_s(settings.runtime_dir)
         time.sleep(seconds)
-        span, after = time.monotonic() - start, node_cpu_s(settings.runtime_dir)
-    used = {name: 100 * (after[name] - before[name]) / span for name in ("capture:still", "infer:0")}
+        later, after = _frames(settings.runtime_dir), node_cpu_s(settings.runtime_dir)
+    used = {name: 1000 * (after[name] - before[name]) / (later[name] - frames[name]) for name in frames}
     return {"capture": used["capture:still"], "infer": used["infer:0"], "both": sum(used.values())}
+
+
+def _frames(runtime_dir: str) -> dict[str, float]:
+    """Frames so far by process, carried on from its last report to now."""
+    found, now_ns = {}, time.monotonic_ns()
+    for name in ("capture:still", "infer:0"):
+        row = read_stats(runtime_dir)[name]
+        found[name] = row["totals"]["frames"] + row["rates"]["frames"] * (now_ns - row["beat_ns"]) / 1e9
+    return found
