@@ -7,7 +7,7 @@ DEMO_SECONDS ?=
 RUNS ?= 50000
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check test-models bench fuzz lock sbom clean system
+.PHONY: setup demo test check test-models bench bench-check fuzz lock sbom clean system
 
 setup: $(READY)
 
@@ -31,10 +31,11 @@ test-models: setup ## the whole model workshop with PyTorch (2 GB), in an enviro
 	$(MODELS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[export]'
 	$(MODELS)/bin/python -m pytest tests/tools/models
 
-bench: setup system ## every benchmark; figures go to docs/benchmarks/
-	mkdir -p docs/benchmarks
-	for name in handoff dispatch node memory recovery; do \
-	  $(BIN)/vedette bench $$name --json docs/benchmarks/$$name.json || exit 1; done
+bench: setup system ## every benchmark, about 15 minutes; figures go to docs/benchmarks/
+	$(BIN)/vedette bench every
+
+bench-check: setup system ## the ratios of a new run beside the committed ones
+	$(BIN)/vedette bench check
 
 fuzz: setup ## 50,000 odd inputs for each decoder of foreign bytes, guided by coverage
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris || true

@@ -1,8 +1,8 @@
-"""The whole node beside a plain loop in one process: frames a second, and what the hops add between glass and MQTT."""
+"""The whole node beside a plain loop in one process, and two workers beside two bare processes: frames a second."""
 
 from __future__ import annotations
 
-import threading
+import multiprocessing
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from common.stats import read_stats
 from services.capture.video import copy_picture, picture_geometry
 from services.infer.detector import build_detector
 from tools.bench import report
-from tools.bench.broker import Broker, Subscriber
 from tools.bench.private import Ear, demo_clip, private_node
 
 OFFERED_FPS = 200.0  # more than a worker takes (140 to 160 here): it always finds a newer frame
@@ -22,28 +21,50 @@ OFFERED_FPS = 200.0  # more than a worker takes (140 to 160 here): it always fin
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
-    parser = report.parser("node", "frames a second and added latency of the whole node")
+    parser = report.parser("node", "frames a second of the whole node, one and two workers")
     parser.add_argument("--clip", type=Path, help="video to play (default: the demo's)")
     parser.add_argument("--width", type=int, default=640, help="width of the model's input (default %(default)s)")
     options = parser.parse_args(arguments)
     clip = options.clip or demo_clip()
     frames, geometry = load(clip, 60)
-    rates: list[tuple[float, float]] = []
-    latencies: list[dict[str, float]] = []
+    runs: list[dict[str, float]] = []
     for _ in range(options.repetitions):
         before = plain_loop(frames, geometry, options.width, options.seconds / 2)
-        node = through_node(clip, options.width, options.seconds)
+        one = through_node(clip, options.width, 1, options.seconds)
         after = plain_loop(frames, geometry, options.width, options.seconds / 2)
-        rates.append(((before + after) / 2, node))
-        latencies.append(added_latency(clip, options.width, options.seconds))
-    rows = [
-        {"figure": "frames/s, plain loop in one process", "median": report.median(plain for plain, _ in rates)},
-        {"figure": "frames/s through the node, one worker", "median": report.median(node for _, node in rates)},
-        {"figure": "node / plain loop", "median": report.median(node / plain for plain, node in rates)},
-        *({"figure": f"{name}, ms", "median": report.median(run[name] for run in latencies)} for name in latencies[0]),
-    ]
+        two = through_node(clip, options.width, 2, options.seconds)
+        bare = [bare_processes(clip, options.width, count, options.seconds / 2) for count in (1, 2)]
+        plain, pair, bare_pair = (before + after) / 2, two / one, bare[1] / bare[0]
+        runs.append({
+            "frames/s, plain loop in one process": plain,
+            "frames/s through the node, one worker": one,
+            "node / plain loop": one / plain,
+            "frames/s through the node, two workers": two,
+            "two workers / one": pair,
+            "two bare processes / one": bare_pair,
+            "the node's speed-up / the bare one": pair / bare_pair,
+        })  # fmt: skip
+    goals = {"node / plain loop": 0.97, "the node's speed-up / the bare one": 0.90}
+    figures = report.medians(runs)
+    rows = [{"figure": name, "median": value, "goal": goals.get(name, "")} for name, value in figures.items()]
     report.show(f"{clip.name}, input width {options.width}", rows, options.json)
     return 0
+
+
+def bare_processes(clip: Path, width: int, count: int, seconds: float) -> float:
+    """Frames a second of so many processes that do nothing but the plain loop, side by side."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(count) as pool:
+        start = time.monotonic() + 3.0  # all have started by then
+        jobs = [pool.apply_async(_bare, (clip, width, start, seconds)) for _ in range(count)]
+        return sum(job.get(120) for job in jobs)
+
+
+def _bare(clip: Path, width: int, start: float, seconds: float) -> float:
+    frames, geometry = load(clip, 60)
+    plain_loop(frames, geometry, width, 0.2)
+    time.sleep(max(0.0, start - time.monotonic()))
+    return plain_loop(frames, geometry, width, seconds)
 
 
 def load(clip: Path, count: int) -> tuple[list[list[Plane]], Geometry]:
@@ -62,17 +83,17 @@ def load(clip: Path, count: int) -> tuple[list[list[Plane]], Geometry]:
     return frames, geometry
 
 
-def settings_tree(clip: Path, width: int, fps: float | None) -> dict[str, Any]:
-    """A node with one camera that plays the clip, and one worker."""
+def settings_tree(clip: Path, width: int, fps: float | None, workers: int = 1) -> dict[str, Any]:
+    """A node with one camera that plays the clip."""
     camera = {"source": f"file:{clip}", "fps": fps, "motion_gate": False}  # every frame is to cost a run
-    return {"cameras": {"clip": camera}, "infer": {"width": width, "workers": 1}}
+    return {"cameras": {"clip": camera}, "infer": {"width": width, "workers": workers}}
 
 
 def plain_loop(frames: list[list[Plane]], geometry: Geometry, width: int, seconds: float) -> float:
     """Frames a second of the same preprocessing, session and decoding in this process."""
     from common.settings import InferSettings
 
-    detector = build_detector(InferSettings(width=width), geometry)
+    detector = build_detector(InferSettings(width=width, min_score=0.3), geometry)  # as a worker for mode face
     count, start = 0, time.monotonic()
     while (now := time.monotonic()) - start < seconds:
         detector.detect(frames[count % len(frames)], geometry)
@@ -80,9 +101,9 @@ def plain_loop(frames: list[list[Plane]], geometry: Geometry, width: int, second
     return count / (now - start)
 
 
-def through_node(clip: Path, width: int, seconds: float) -> float:
+def through_node(clip: Path, width: int, workers: int, seconds: float) -> float:
     """Frames a second that come out of track, by its own count: nobody listens, so nobody takes a core away."""
-    with private_node(**settings_tree(clip, width, OFFERED_FPS)) as (settings, bus):
+    with private_node(**settings_tree(clip, width, OFFERED_FPS * workers, workers)) as (settings, bus):
         ear = Ear(bus)
         ear.wait(lambda heard: len(heard) > 100)
         ear.close()
@@ -96,32 +117,3 @@ def _tracked(runtime_dir: str) -> tuple[int, int]:
     """Frames that track has put out, and when it said so, monotonic nanoseconds."""
     report_now = read_stats(runtime_dir)["track"]
     return int(report_now["totals"]["frames"]), int(report_now["beat_ns"])
-
-
-def added_latency(clip: Path, width: int, seconds: float) -> dict[str, float]:
-    """Milliseconds from the capture stamp to an independent MQTT subscriber, less the worker's own work."""
-    with Broker() as broker:
-        tree = settings_tree(clip, width, 30.0)
-        tree |= {"mqtt": {"port": broker.port}, "publish": {"tracks": True, "tracks_hz": 0}}
-        with private_node(**tree) as (settings, bus):
-            ear = Ear(bus)
-            ear.wait(lambda heard: len(heard) > 30)
-            subscriber = Subscriber(broker.port, f"{settings.mqtt.base}/{settings.node}/+/tracks")
-            done = threading.Event()
-            thread = threading.Thread(target=subscriber.run, args=(done,), daemon=True)
-            thread.start()
-            frames = ear.collect(seconds)
-            done.set()
-            thread.join()
-            work = {frame.frame.captured_ns: frame.finished_ns - frame.claimed_ns for frame in frames}
-            pairs = [(arrived - captured, work[captured]) for captured, arrived in subscriber.heard if captured in work]
-    added = [(age - spent) / 1e6 for age, spent in pairs]
-    if not added:
-        raise RuntimeError("the subscriber heard nothing")
-    return {
-        "added latency p50": report.quantile(added, 0.5),
-        "added latency p99": report.quantile(added, 0.99),
-        "work p50": report.quantile((spent / 1e6 for _, spent in pairs), 0.5),
-        "whole way p50": report.quantile((age / 1e6 for age, _ in pairs), 0.5),
-        "whole way p99": report.quantile((age / 1e6 for age, _ in pairs), 0.99),
-    }

@@ -1,0 +1,90 @@
+"""Frames a second and ages for cameras x workers on this machine, and a model on paper of other machines.
+
+The model: a captured frame costs D of CPU, a result M in its worker and S in all other processes. When cameras offer
+F frames a second, W workers on C cores give min(F, W / M, (C - F D) / (M + S)) results a second.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from tools.bench import report
+from tools.bench.clip720 import clip720
+from tools.bench.cpu import node_cpu_s
+from tools.bench.private import Ear, private_node
+
+FPS = 30.0
+# How much slower one core is than this machine's, for the model: by public single-core scores, not measured by us.
+MACHINES = {
+    "this machine": (0, 1.0),
+    "Raspberry Pi 5 (4 cores)": (4, 2.5),
+    "8-core box": (8, 1.0),
+    "64-core server": (64, 1.2),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; returns the exit code."""
+    parser = report.parser("scaling", "cameras x workers, 1280x720 at 30 fps, YuNet at 640x384")
+    options = parser.parse_args(arguments)
+    cores = len(os.sched_getaffinity(0))
+    workers = sorted({1, 2, cores})
+    rows = [measure(cameras, count, options.seconds) for cameras in (1, 2, 4) for count in workers]
+    costs = {key: report.median(row[key] for row in rows) / 1e3 for key in ("capture ms", "infer ms", "other ms")}
+    for row in rows:
+        row["model results/s"] = predicted(cores, row["cameras"] * FPS, row["workers"], costs)
+        row["seen / model"] = row["results/s"] / row["model results/s"]
+    for name, (count, slower) in {"this machine": (cores, 1.0), **MACHINES}.items():
+        scaled = {key: value * slower for key, value in costs.items()}
+        rows.append({"machine": name, **saturation(count, scaled)})
+    report.show("scaling, 1280x720 at 30 fps, YuNet at 640x384", rows, options.json)
+    return 0
+
+
+def measure(cameras: int, workers: int, seconds: float) -> dict[str, Any]:
+    """One run of a new node."""
+    camera = {"source": f"file:{clip720()}", "fps": FPS, "motion_gate": False}
+    tree: dict[str, Any] = {"cameras": {f"camera{number}": camera for number in range(cameras)}}
+    with private_node(**tree, infer={"workers": workers}) as (settings, bus):
+        ear = Ear(bus)
+        ear.wait(lambda heard: len(heard) > 30 * cameras)
+        ear.collect(0.5)
+        before = node_cpu_s(settings.runtime_dir)
+        time.sleep(seconds)
+        after = node_cpu_s(settings.runtime_dir)
+        frames = ear.collect(0.01)
+    used: dict[str, float] = {"capture": 0.0, "infer": 0.0, "other": 0.0}
+    for name in after:
+        family = name.partition(":")[0]
+        used[family if family in used else "other"] += 1000 * (after[name] - before.get(name, 0.0))
+    ages = [(frame.tracked_ns - frame.frame.captured_ns) / 1e6 for frame in frames]
+    count = max(1, len(frames))
+    return {
+        "cameras": cameras,
+        "workers": workers,
+        "results/s": count / seconds,
+        "age p50 ms": report.quantile(ages, 0.5),
+        "age p99 ms": report.quantile(ages, 0.99),
+        "capture ms": used["capture"] / (cameras * FPS * seconds),
+        "infer ms": used["infer"] / count,
+        "other ms": used["other"] / count,
+    }
+
+
+def predicted(cores: int, offered: float, workers: int, costs: dict[str, float]) -> float:
+    """Results a second by the model."""
+    room = max(cores - offered * costs["capture ms"], 0.1) / (costs["infer ms"] + costs["other ms"])
+    return min(offered, workers / costs["infer ms"], room)
+
+
+def saturation(cores: int, costs: dict[str, float]) -> dict[str, Any]:
+    """How many cameras of 30 fps a machine follows at full rate, by the model, with the workers that it needs."""
+    each = costs["capture ms"] + costs["infer ms"] + costs["other ms"]
+    cameras = int(cores / (FPS * each))
+    return {
+        "cores": cores,
+        "cameras at 30 fps": cameras,
+        "with workers": -(-int(1000 * cameras * FPS * costs["infer ms"]) // 1000),
+    }
