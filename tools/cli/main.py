@@ -10,7 +10,7 @@ import typer
 
 from common.errors import ConfigError, VedetteError
 from common.version import VERSION
-from tools.cli import bench, config, demo, events, models, node, schema, service
+from tools.cli import advise, bench, config, demo, events, models, node, schema, service
 from tools.cli.output import fail
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (node, config, events, schema, demo):
+for part in (node, config, events, schema, demo, advise):
     part.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(service.app, name="service")
