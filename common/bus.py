@@ -57,6 +57,14 @@ class Sender(_End):
 class Receiver(_End):
     """One end that hears messages of one topic, from all its producers."""
 
+    _listens = True
+
+    def listen(self, wanted: bool) -> None:
+        """Hear a topic that many hear, or be deaf to it for a while: then its senders do not even send."""
+        if wanted != self._listens:
+            self.socket.setsockopt(zmq.SUBSCRIBE if wanted else zmq.UNSUBSCRIBE, b"")
+            self._listens = wanted
+
     def drain(self, most: int = 10_000) -> list[Any]:
         """Every message that is there, oldest first, without waiting; foreign bytes are counted and dropped."""
         messages = []

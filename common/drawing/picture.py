@@ -54,7 +54,7 @@ def shrink(planes: Sequence[Plane], geometry: Geometry, size: tuple[int, int]) -
             rows, columns = planes[0].shape[:2]
             luma = _plane(cv2.extractChannel(planes[0], 0))
             chroma = _plane(cv2.extractChannel(planes[0], 1)).reshape(rows, columns // 2, 2)
-    small = _scale(luma, size), _scale(chroma, (size[0] // 2, size[1] // 2))
+    small = _scale(luma, size), _scale_pairs(chroma, (size[0] // 2, size[1] // 2))
     return _plane(cv2.cvtColorTwoPlane(*small, cv2.COLOR_YUV2BGR_NV12))
 
 
@@ -86,6 +86,13 @@ def _scale(plane: Plane, size: tuple[int, int]) -> Plane:
         return plane
     halved = plane.shape[1] >= 2 * size[0]  # below that, linear has no gaps and costs a third
     return _plane(cv2.resize(plane, size, interpolation=cv2.INTER_AREA if halved else cv2.INTER_LINEAR))
+
+
+def _scale_pairs(plane: Plane, size: tuple[int, int]) -> Plane:
+    """As `_scale`, for two interleaved channels: OpenCV's quick way to halve knows one, three and four."""
+    if plane.shape[1] < 2 * size[0]:
+        return _scale(plane, size)
+    return _plane(cv2.merge([_scale(_plane(channel), size) for channel in cv2.split(plane)]))
 
 
 def _plane(made: NDArray[Any]) -> Plane:

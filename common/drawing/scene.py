@@ -200,6 +200,7 @@ class Scene:
 
     def _take(self, handle: FrameHandle, width: int | tuple[int, int]) -> Plane:
         """The frame at the wished size; its slot is held for the scaling only."""
+        begun_ns = time.monotonic_ns()
         with self._reader.lease(handle) as lease:
             self._geometry = lease.geometry
             geometry = lease.geometry
@@ -207,7 +208,9 @@ class Scene:
                 size = picture.view_size(geometry, width)
             else:
                 size = picture.fitted_size(geometry, width)
-            return picture.shrink(lease.planes, geometry, size)
+            pixels = picture.shrink(lease.planes, geometry, size)
+        self._stats.latency("lease", time.monotonic_ns() - begun_ns)
+        return pixels
 
     def _results_are_late(self) -> bool:
         detect_fps = self.control.detect_fps

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from services.view.rtsp.server import Rtsp
 
 WAIT_MS = 100
+IDLE_MS = 180  # without a viewer; the heartbeat wants to come round every 0.2 s
 RTSP_STANDING_S = 0.2  # players look at the first pictures to learn the rate: slower ones would keep them for long
 MAX_BACKOFF_S = 10.0
 
@@ -76,8 +77,11 @@ class View:
         self.desk = Desk(self._scenes, self._channels, self.rtsp, self._ask, self._silent)
 
     def turn(self) -> None:
-        """Wait for something to do, at most a tenth of a second, and do it."""
-        self._service.bus.wait(WAIT_MS, *self._worth_waking(), fds=[self._wake_fd])
+        """Wait for something to do, not for long, and do it."""
+        watched = [self._scenes[name] for name, feeds in self._feeds.items() if any(feed.is_watched for feed in feeds)]
+        self._frames.listen(bool(watched))
+        wait_ms = WAIT_MS if watched else IDLE_MS
+        self._service.bus.wait(wait_ms, *self._worth_waking(watched), fds=[self._wake_fd])
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake_fd)
         self._hear()
@@ -141,9 +145,8 @@ class View:
         sink = JpegSink(self._channels[name], settings.quality, self._service.stats, scene.stages)
         return Feed(scene, sink, settings.width, settings.fps)
 
-    def _worth_waking(self) -> Iterator[Receiver]:
-        """Without a viewer nothing is urgent: messages wait for the next look, ten times a second."""
-        watched = [self._scenes[name] for name, feeds in self._feeds.items() if any(feed.is_watched for feed in feeds)]
+    def _worth_waking(self, watched: Sequence[Scene]) -> Iterator[Receiver]:
+        """Without a viewer nothing is urgent: messages wait for the next look, and frames are not even sent."""
         if watched:
             yield self._tracks
             yield self._controls

@@ -86,9 +86,14 @@ async def snapshot(channel: Channel) -> Response:
 
 
 def _part(picture: Picture) -> bytes:
-    """One part and the boundary after it: browsers show a part when they see where it ends."""
-    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n\r\n".encode()
-    return b"".join((head, picture.jpeg, b"\r\n", BOUNDARY))
+    """One part and the boundary after it: browsers show a part when they see where it ends.
+
+    `X-Timestamp` is when the frame was captured, in seconds since 1970.
+    """
+    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n"
+    if picture.captured_ns:
+        head += f"X-Timestamp: {time.time() - (time.monotonic_ns() - picture.captured_ns) / 1e9:.6f}\r\n"
+    return b"".join((head.encode(), b"\r\n", picture.jpeg, b"\r\n", BOUNDARY))
 
 
 async def _gone(receive: Receive) -> None:

@@ -16,6 +16,7 @@ from services.view.rtsp.units import Unit, unit_of
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
+    from av.video.frame import VideoFrame
 
 KEY_S = 2.0  # a key picture at least so often: who has lost one waits no longer
 TRIAL_PICTURES = 8  # an encoder that has put out nothing after so many keeps too many back for a live picture
@@ -125,9 +126,7 @@ class Encoder:
         import av
         from av.video.frame import PictureType
 
-        frame = av.VideoFrame.from_ndarray(
-            np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2YUV_I420), np.uint8), "yuv420p"
-        )
+        frame = _frame(pixels)
         frame.pts, frame.time_base = stamp_ns // 1000, Fraction(1, 1_000_000)
         if key:
             frame.pict_type = PictureType.I
@@ -135,3 +134,21 @@ class Encoder:
             return [unit_of(bytes(packet), (packet.pts or 0) * 1000) for packet in codec.encode(frame)]
         except av.FFmpegError as error:
             raise DeviceError(f"encoder {codec.name}: {error}") from error
+
+
+def _frame(pixels: Plane) -> VideoFrame:
+    """The picture in planes; a copy of whole rows, which PyAV's own way does one by one."""
+    import av
+
+    height, width = pixels.shape[:2]
+    packed = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2YUV_I420), np.uint8).reshape(-1)
+    frame = av.VideoFrame(width, height, "yuv420p")
+    start = 0
+    for plane in frame.planes:
+        size = plane.width * plane.height
+        rows = np.frombuffer(memoryview(plane), np.uint8)[: plane.line_size * plane.height].reshape(
+            plane.height, plane.line_size
+        )
+        rows[:, : plane.width] = packed[start : start + size].reshape(plane.height, plane.width)
+        start += size
+    return frame
