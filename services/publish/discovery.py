@@ -13,7 +13,7 @@ from typing import Any
 from common.fleet import members
 from common.settings import Settings
 from common.version import VERSION
-from services.publish.topics import OFF, OFFLINE, ON, ONLINE, PRESS, RESTART, Topics
+from services.publish.topics import OFF, OFFLINE, ON, ONLINE, PRESS, RESTART, SWITCHES, Topics
 
 Entity = dict[str, Any]
 MANUFACTURER = "Vedette"
@@ -124,7 +124,7 @@ def _camera(settings: Settings, topics: Topics, camera: str, node: str) -> Devic
     }
     entities = _with_ids(identifier, entities)
     node_only = [_available(topics.status)]
-    for key in ("connectivity", "enabled"):  # they must be there while the camera is not
+    for key in ("connectivity", *SWITCHES):  # they work while the camera is away or switched off, too
         entities[key]["availability"] = node_only
     return Device(identifier, description, [*node_only, _available(topics.camera(camera, "status"))], entities)
 

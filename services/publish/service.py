@@ -11,6 +11,7 @@ from common.eventlog import EventLogReader
 from common.service import Service
 from common.settings import Settings
 from services.publish import discovery
+from services.publish.announced import Announced
 from services.publish.cameras import Cameras
 from services.publish.client import Session
 from services.publish.commands import Commands
@@ -162,8 +163,10 @@ class Node:
         found = discovery.messages(
             self._service.settings, self._topics, temperature=temperature_c() is not None, power=power_w() is not None
         )
+        announced = Announced(self._service.state_dir)
         for topic, payload in found.items():
-            self._retained.put(topic, payload)
+            self._retained.put(topic, announced.complete(topic, payload))
+        announced.keep()
 
     def _birth(self) -> None:
         """Everything as it is now, and then that the node is there."""

@@ -78,8 +78,8 @@ def test_each_camera_belongs_to_the_node_and_needs_both_availabilities(found) ->
     door = found("device")["homeassistant/device/vedette_hall_door/config"]
     assert door["device"]["via_device"] == "vedette_hall"
     assert [row["topic"] for row in door["availability"]] == ["vedette/hall/status", "vedette/hall/door/status"]
-    switch = door["components"]["enabled"]
-    assert [row["topic"] for row in switch["availability"]] == ["vedette/hall/status"]
+    for key in ("enabled", "privacy", "detect_fps", "connectivity"):  # they work while the camera is away
+        assert [row["topic"] for row in door["components"][key]["availability"]] == ["vedette/hall/status"]
 
 
 def test_there_is_a_restart_button_for_each_process(found) -> None:
@@ -122,3 +122,38 @@ def test_everything_is_told_again_when_home_assistant_has_started(broker, make_n
     assert listener.last("vedette/hall/door/faces") == 2
     message = next(message for message in listener.messages if message.topic == topic)
     assert message.qos == 1
+
+
+def test_entities_that_are_gone_are_taken_back_by_their_platform(broker, make_node, listen, until) -> None:
+    listener = listen(broker.port)
+    topic = "homeassistant/device/vedette_hall_door/config"
+    node = make_node(broker.port)
+    until(lambda: listener.last(topic), "first announcement")
+    node.stop()
+    node.close()
+    node = make_node(broker.port, publish={"snapshots": False})
+    until(lambda: listener.last(topic)["components"]["best_face"] == {"platform": "image"}, "taken back")
+    assert listener.last(topic)["components"]["still"]["unique_id"]
+    node.stop()
+    node.close()
+    make_node(broker.port)
+    until(lambda: "unique_id" in listener.last(topic)["components"]["best_face"], "there again")
+
+
+@pytest.mark.parametrize("change", [{"discovery_prefix": "ha"}, {"discovery": "component"}, {"discovery": "off"}])
+def test_another_prefix_or_form_leaves_nothing_of_the_old_one(broker, make_node, listen, until, change) -> None:
+    node = make_node(broker.port)
+    node.online()
+    listener = listen(broker.port)
+    old = [f"homeassistant/device/vedette_hall{end}/config" for end in ("", "_door")]
+    until(lambda: all(listener.last(topic) for topic in old), "announced")
+    node.stop()
+    node.close()
+    node = make_node(broker.port, mqtt=change)
+    until(lambda: [listener.last(topic) for topic in old] == ["", ""], "taken back")
+    node.online()
+    late = listen(broker.port)
+    until(lambda: late.last("vedette/hall/status") == "online", "retained")
+    assert not [message for message in late.messages if message.topic in old]
+    found = [message.topic for message in late.messages if message.topic.endswith("/config")]
+    assert bool(found) == (change != {"discovery": "off"})
