@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from common.errors import ConfigError
 from tools.bench import report
 from tools.bench.accuracy_ap import BINS, by_size
 from tools.bench.accuracy_run import detector_of, model_name, run_set
-from tools.bench.accuracy_sets import Labelled, read_set
+from tools.bench.accuracy_sets import read_set
 from tools.models.ready import pull_if_missing
+
+SHOWN = ("path", "faces", "recall", "precision", "IDF1", "HOTA", "switches")  # the rest is in the JSON
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,44 +26,61 @@ def main(arguments: list[str] | None = None) -> int:
     options = _options(arguments)
     results: dict[str, Any] = {}
     if options.data is not None:
-        rows = on_pictures(options)
-        results["pictures"] = rows
-        report.show(f"average precision at IoU 0.5 on {options.data.name}, by size in a 640 wide frame", rows, None)
+        rows, faces = on_pictures(options)
+        results["pictures"] = {"faces": faces, "rows": rows}
+        first: dict[str, Any] = {"model": "faces", "width": "", **faces}
+        title = f"average precision at IoU 0.5 on {options.data.name}, by size (pixels in a 640 wide frame)"
+        report.show(title, [first, *map(_readable, rows)], None)
     if options.still is not None:
         rows, source = on_still(options)
         results["still"] = {"truth": source, "rows": rows}
-        report.show(f"the whole node on {options.still.name}; truth: {source}", rows, None)
+        shown = [{key: row[key] for key in SHOWN} for row in rows]
+        report.show(f"the whole node on {options.still.name}; truth: {source}", shown, None)
     if options.json is not None:
         options.json.write_text(json.dumps({"machine": report.machine(), **results}, indent=1) + "\n")
     return 0
 
 
-def on_pictures(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row a model and width: average precision of each size, and the faces in brackets.
+def on_pictures(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """One row a model and width with the average precision of each size; and how many faces there are of each.
 
     Raises:
         ConfigError: No such folder, labels or model.
     """
     pictures = read_set(options.data, options.labels, options.limit)
-    bins = tuple(float(value) for value in options.sizes.split(","))
+    bins = _bins(options.sizes)
     plan = [(model, int(width)) for model in options.model for width in options.width.split(",")]
-    rows = []
+    rows: list[dict[str, Any]] = []
+    faces: dict[str, int] = {}
     console = Console(stderr=True)
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         for model, width in plan:
+            _pull(model)
             task = bar.add_task(f"{model_name(model)} at {width}", total=len(pictures))
-            rows.append(_row(model, width, pictures, bins, lambda task=task: bar.advance(task)))
-    return rows
+            found = run_set(detector_of(model, width), pictures, functools.partial(bar.advance, task))
+            scores = by_size(found, bins)
+            faces = {name: score.faces for name, score in scores.items()}
+            values = {name: round(score.ap, 4) if score.faces else None for name, score in scores.items()}
+            rows.append({"model": model_name(model), "width": width, **values})
+    return rows, faces
 
 
-def _row(model: str, width: int, pictures: list[Labelled], bins: tuple[float, ...], tick: Any) -> dict[str, Any]:
-    _pull(model)
-    scores = by_size(run_set(detector_of(model, width), pictures, tick), bins)
-    row: dict[str, Any] = {"model": model_name(model), "width": width, "pictures": len(pictures)}
-    for name, score in scores.items():
-        row[name] = f"{score.ap:.3f} ({score.faces})" if score.faces else "-"
-    return row
+def _bins(text: str) -> tuple[float, ...]:
+    try:
+        bins = tuple(float(value) for value in text.split(","))
+    except ValueError:
+        bins = ()
+    if not bins or list(bins) != sorted(set(bins)) or bins[0] < 0:
+        raise ConfigError(f"--sizes {text!r}: rising numbers of pixels expected, like 10,20,40,80")
+    return bins
+
+
+def _readable(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: "-" if value is None else f"{value:.3f}" if isinstance(value, float) else value
+        for key, value in row.items()
+    }
 
 
 def on_still(options: argparse.Namespace) -> tuple[list[dict[str, Any]], str]:

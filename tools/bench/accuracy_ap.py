@@ -53,11 +53,11 @@ class Score:
 
 
 def by_size(pictures: Sequence[Found], bins: Sequence[float] = BINS, overlap: float = OVERLAP) -> dict[str, Score]:
-    """Scores of all faces from the first bound on, and of each bin."""
+    """Scores of all faces from the first bound on, and of each bin (`20-40`, `80+`, in pixels)."""
     edges = [*bins, float("inf")]
-    ranges = {f"all from {edges[0]:g} px": (edges[0], edges[-1])}
+    ranges = {"all": (edges[0], edges[-1])}
     for low, high in itertools.pairwise(edges):
-        ranges[f"{low:g} px and more" if np.isinf(high) else f"{low:g} to {high:g} px"] = (low, high)
+        ranges[f"{low:g}+" if np.isinf(high) else f"{low:g}-{high:g}"] = (low, high)
     return {name: score(pictures, limits, overlap) for name, limits in ranges.items()}
 
 

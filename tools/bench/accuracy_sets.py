@@ -45,11 +45,14 @@ def read_set(folder: Path, labels: Path | None = None, limit: int = 0) -> list[L
     """
     if not folder.is_dir():
         raise ConfigError(f"--data {folder}: no such folder")
-    file = labels or _find_labels(folder)
+    try:
+        file = labels or _find_labels(folder)
+        known = {item.name: item for item in folder.rglob("*") if item.is_file() and item.suffix != ".json"}
+    except OSError as error:  # a folder in it that is not ours to read, or goes away meanwhile
+        raise ConfigError(f"--data {folder}: {error}") from error
     rows = list(_coco(file) if file.suffix == ".json" else _wider(file))
     if not rows:
         raise ConfigError(f"{file}: no picture in it")
-    known = {item.name: item for item in folder.rglob("*") if item.is_file() and item.suffix != ".json"}
     found = [
         Labelled(path, *_arrays(faces)) for name, faces in rows if (path := _picture(folder, name, known)) is not None
     ]
@@ -75,8 +78,11 @@ def _find_labels(folder: Path) -> Path:
 
 
 def _is_coco(path: Path) -> bool:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        start = file.read(1 << 16)
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            start = file.read(1 << 16)
+    except OSError:  # gone again, or not ours to read: then it is not what was meant
+        return False
     return '"images"' in start or '"annotations"' in start
 
 

@@ -97,7 +97,7 @@ def _show(trials: Sequence[Trial], best: Trial, why: str, out: Path, truth: str,
     for trial in trials:
         made.add_row(
             trial.name, f"{trial.path.stat().st_size:,}", f"{trial.median_ms:.2f}", f"{trial.low_ms:.2f}",
-            f"{trial.speedup:.2f}x", f"{trial.ap:.3f}", f"{trial.loss:+.3f}",
+            f"{trial.speedup:.2f}x", f"{trial.ap:.3f}", f"{trial.loss:.3f}",
         )  # fmt: skip
     Console().print(made)
     typer.echo(f"AP at IoU 0.5, {truth}")

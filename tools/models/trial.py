@@ -105,7 +105,7 @@ def recommend(trials: Sequence[Trial], most_loss: float) -> tuple[Trial, str]:
         return first, f"every int8 variant loses more than {most_loss:g} (the least: {least.name}, {least.loss:.3f})"
     if best.speedup < WORTH:
         return first, f"int8 is not faster here ({best.name}: {best.speedup:.2f}x)"
-    return best, f"{best.speedup:.2f}x as fast, average precision {best.ap:.3f} ({-best.loss:+.3f})"
+    return best, f"{best.speedup:.2f}x as fast, average precision {best.ap:.3f}, {first.ap:.3f} before"
 
 
 def _times(
