@@ -142,9 +142,12 @@ def lint(
     elif problems:
         from rich.console import Console
 
-        made = table("node", "operator", f"why {chosen.name} cannot run it")
+        alike: dict[tuple[str, str], list[str]] = {}
         for problem in problems:
-            made.add_row(problem.node, problem.operator, problem.reason)
+            alike.setdefault((problem.operator, problem.reason), []).append(problem.node)
+        made = table("operator", "nodes", f"why {chosen.name} cannot run it")
+        for (operator, reason), nodes in alike.items():
+            made.add_row(operator, nodes[0] + (f" and {len(nodes) - 1} more" if nodes[1:] else ""), reason)
         Console().print(made)
     else:
         typer.echo(f"{path.name}: {chosen.name} can run all of it, as far as its table says")
