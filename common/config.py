@@ -136,6 +136,15 @@ def supervisor_url() -> str:
     return os.environ.get("SUPERVISOR_SERVER_URL", "")
 
 
+def no_telemetry() -> None:
+    """Forbid ONNX Runtime to report to its maker; call it before that is imported.
+
+    Its official Linux builds do so from 1.29 on unless this is set: names of models and hardware go to a server, and a
+    database of what is still to be sent lies in the user's cache. `disable_telemetry_events()` comes too late.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+
 def child_environment(**extra: str) -> dict[str, str]:
     """Environment for a child process of ours: this one's, with `extra`."""
     return {**os.environ, **extra}

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from common.config import no_telemetry
 from common.errors import ConfigError, VedetteError
 from common.version import VERSION
 from tools.cli import advise, bench, config, demo, events, models, node, schema, service
@@ -51,6 +52,7 @@ def _options(
 
 def main() -> None:
     """Run the command of this process's arguments; exits with 0 (good), 1 (failed) or 2 (bad usage or settings)."""
+    no_telemetry()
     try:
         app()
     except ConfigError as error:
