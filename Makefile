@@ -7,7 +7,9 @@ DEMO_SECONDS ?=
 RUNS ?= 50000
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check test-models bench bench-check fuzz lock sbom clean system
+BACKEND_VENVS := $(CURDIR)/.venv-backends
+
+.PHONY: test-backends setup demo test check test-models bench bench-check fuzz lock sbom clean system
 
 setup: $(READY)
 
@@ -20,6 +22,11 @@ demo: setup ## follow a face in a real video; DEMO_SECONDS=20 ends by itself
 
 test: setup system ## every check and every test
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/check
+
+test-backends: setup ## a real plug-in provider, MLServer and TVM, each in an environment of its own (1 GB)
+	PYTHON="$(PYTHON)" sh tools/backend-venvs "$(BACKEND_VENVS)"
+	VEDETTE_BACKEND_VENVS="$(BACKEND_VENVS)" $(BIN)/python -m pytest tests/backends
+	$(BACKEND_VENVS)/tvm/bin/python -m pytest --timeout 600 tests/services/infer/test_tvm_backend.py
 
 check: setup ## the checks without the tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/check --no-tests
@@ -55,4 +62,4 @@ system: ## Debian packages that the tests use, when root may install them
 	sh tools/system
 
 clean: ## remove what the targets made; models and clips in the cache stay
-	rm -rf $(VENV) $(MODELS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache run
+	rm -rf $(VENV) $(BACKEND_VENVS) $(MODELS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache run

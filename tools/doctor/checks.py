@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from common.settings import Settings
-from tools.doctor import machine, surroundings
+from tools.doctor import accelerator, machine, surroundings
 from tools.doctor.finding import Finding
 
 CHECKS: tuple[Callable[[Settings], Iterable[Finding]], ...] = (
@@ -17,6 +17,7 @@ CHECKS: tuple[Callable[[Settings], Iterable[Finding]], ...] = (
     machine.disk,
     surroundings.model,
     surroundings.providers,
+    accelerator.accelerator,
     surroundings.cameras,
     surroundings.broker,
     surroundings.page,
