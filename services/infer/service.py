@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from common.claims import Claims
-from common.errors import ConfigError, DeviceError, ModelError
+from common.errors import ConfigError, DeviceError, ModelError, RingError
 from common.service import Service
 from common.settings import InferSettings, Settings
 from services.infer.worker import Worker
@@ -30,7 +30,10 @@ def main(service: Service) -> None:
         ConfigError: The settings name something that does not exist, or a model that does not fit.
     """
     retry_s = FIRST_RETRY_S
-    with Claims.open(service.settings) as claims, Worker(service, claims) as worker:
+    claims = _open_claims(service)
+    if claims is None:
+        return
+    with claims, Worker(service, claims) as worker:
         while not service.stopping:
             try:
                 detector = _load(service)
@@ -42,6 +45,19 @@ def main(service: Service) -> None:
                 log.warning("waiting seconds=%.1f reason=%s", retry_s, error)
                 worker.pause(retry_s, str(error))
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
+
+
+def _open_claims(service: Service) -> Claims | None:
+    """The claims file, as soon as there is room for it; None when asked to end."""
+    while not service.stopping:
+        try:
+            return Claims.open(service.settings)
+        except RingError as error:
+            again_at = time.monotonic() + FIRST_RETRY_S
+            while not service.stopping and time.monotonic() < again_at:
+                service.beat("waiting", str(error))
+                service.bus.wait(BEAT_MS)
+    return None
 
 
 def _with_unsure(settings: Settings) -> InferSettings:

@@ -54,15 +54,18 @@ class Ledger:
         self._runtime_dir = runtime_dir
         self._entries: dict[str, Entry] = {}
         self._started: dict[str, int] = {}  # monotonic: the wall clock may jump
+        self._noted: dict[str, int] = {}  # when the note was written that was taken last
         self._blamed: dict[str, str] = {}
+        self._codes: dict[str, int] = {}  # of the last end, where the process wrote one
         self._short: Counter[str] = Counter()
         self.due: dict[str, float] = {}
         self._supervisor = os.getppid()
+        self._since_ns = _started_ns(self._supervisor)
         stored = read_json(watchdog_path(runtime_dir))
         if stored.get("supervisor_pid") == self._supervisor:
             self._entries = _entries(stored.get("processes"))
             self._of("watchdog").restarts += 1
-            self._of("watchdog").reason = self._exit("watchdog")[1] or "ended, and was started again"
+            self._of("watchdog").reason = self._take_note("watchdog")[1] or "ended, and was started again"
             self._of("watchdog").time = time.time()
         self._write()
 
@@ -85,7 +88,7 @@ class Ledger:
 
     def ended(self, name: str, otherwise: str) -> str:
         """A process ended, `otherwise` is said when neither it nor we know better; returns and notes why."""
-        code, note = self._exit(name)
+        code, note = self._take_note(name)
         reason = self._blamed.pop(name, "") or note or otherwise
         entry = self._of(name)
         lived_s = (time.monotonic_ns() - self._started.get(name, 0)) / 1e9
@@ -111,7 +114,7 @@ class Ledger:
 
     def gave_up(self, name: str) -> float | None:
         """A process was given up; seconds until its revival, None when only new settings can help."""
-        if self._exit(name)[0] == EXIT_CONFIG:
+        if self._codes.get(name) == EXIT_CONFIG:
             return None
         entry = self._of(name)
         delay: float = min(FIRST_S * 2 ** min(entry.revivals, 8), LONGEST_S)
@@ -136,12 +139,25 @@ class Ledger:
             self._of(name).held = False
             self._write()
 
-    def _exit(self, name: str) -> tuple[int | None, str]:
-        """Exit code and reason that the process wrote itself since its last start."""
+    def stopped(self, name: str) -> None:
+        """A process was ended by request: what it wrote is no reason for a later end."""
+        self._take_note(name)
+
+    def _take_note(self, name: str) -> tuple[int | None, str]:
+        """Exit code and reason that the process wrote itself at the end that we hear of now; each note counts once.
+
+        Start and end may be heard of together, long after both, so times of hearing do not tell whose note it is.
+        """
         record = read_json(self._runtime_dir / "exits" / f"{name}.json")
-        if int(record.get("at_ns", 0)) < self._started.get(name, 0):
+        at_ns = int(record.get("at_ns", 0))
+        self._codes.pop(name, None)
+        if at_ns <= self._noted.get(name, self._since_ns):
             return None, ""
-        return record.get("code"), str(record.get("reason", ""))
+        self._noted[name] = at_ns
+        code = record.get("code")
+        if isinstance(code, int):
+            self._codes[name] = code
+        return self._codes.get(name), str(record.get("reason", ""))
 
     def _of(self, name: str) -> Entry:
         return self._entries.setdefault(name, Entry())
@@ -152,6 +168,13 @@ class Ledger:
             write_json(watchdog_path(self._runtime_dir), {"supervisor_pid": self._supervisor, "processes": rows})
         except OSError as error:  # what is written is for people; the work goes on without it
             log.warning("notes not written error=%s", error.strerror)
+
+
+def _started_ns(pid: int) -> int:
+    """When a process was started, monotonic nanoseconds; notes of before are of another run."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.monotonic_ns() - int(age_s * 1e9)
 
 
 def _entries(rows: Any) -> dict[str, Entry]:

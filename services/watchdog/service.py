@@ -75,6 +75,9 @@ class Watchdog:
                     self._hold(name)
             case "FATAL":
                 self._give_up(name)
+            case "STOPPED":
+                self._running.pop(name, None)
+                self._ledger.stopped(name)
             case _:
                 pass
 

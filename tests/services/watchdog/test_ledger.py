@@ -25,11 +25,20 @@ def test_the_note_of_the_process_is_its_reason(node_dir: Path) -> None:
     assert read_watchdog(node_dir)["track"]["reason"] == "RuntimeError: broken"
 
 
-def test_a_note_from_before_the_last_start_is_not_taken(node_dir: Path) -> None:
-    record_exit(node_dir, "track", EXIT_FAILED, "old")
+def test_a_note_counts_once_and_also_when_start_and_end_are_heard_of_late(node_dir: Path) -> None:
+    record_exit(node_dir, "track", EXIT_FAILED, "at once")
     ledger = Ledger(node_dir)
+    ledger.started("track", "STOPPED")
+    assert ledger.ended("track", KILLED) == "at once"
     ledger.started("track", "EXITED")
-    assert ledger.ended("track", "killed by a signal") == "killed by a signal"
+    assert ledger.ended("track", KILLED) == KILLED
+
+
+def test_the_note_of_a_wished_end_is_no_reason_for_a_later_one(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    record_exit(node_dir, "track", 0, "stopped")
+    ledger.stopped("track")
+    assert ledger.ended("track", KILLED) == KILLED
 
 
 def test_what_we_did_ourselves_is_the_reason_once(node_dir: Path) -> None:

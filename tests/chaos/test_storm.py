@@ -1,0 +1,62 @@
+"""A short storm: kills, a stop and outages of the broker at random; the long form is `vedette bench chaos`."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import pytest
+
+from common.errors import VedetteError
+from tools.bench.patient import leftovers, patient
+from tools.bench.private import demo_clip, until
+from tools.bench.witness import broken_lives
+from tools.models.pull import pull
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fetched() -> None:
+    try:
+        pull("yunet")
+        demo_clip()
+    except VedetteError as error:
+        pytest.skip(f"model or clip cannot be fetched: {error}")
+
+
+@pytest.mark.parametrize(
+    ("kills", "seed"),
+    [(8, 1), pytest.param(60, 2, marks=pytest.mark.slow), pytest.param(60, 3, marks=pytest.mark.slow)],
+)
+def test_whatever_is_killed_no_event_is_lost_and_nothing_is_left(kills: int, seed: int) -> None:
+    dice = random.Random(seed)
+    with patient() as one:
+        for number in range(kills):
+            one.hurt(dice.choice(one.names()), signal.SIGKILL)
+            if number % 8 == 3:
+                one.outage.kill()
+                one.hurt("track", signal.SIGKILL)
+                one.outage.back()
+            if number % 8 == 6:
+                one.hurt(dice.choice(one.names()), signal.SIGSTOP)
+            time.sleep(dice.uniform(0.3, 1.0))  # storms have a pace
+        until(lambda: all(one.recovery_s(wound) is not None for wound in one.wounds), what="all are back")
+        one.calm()
+        assert one.complaints() == []
+        kept = [one.kept_ids(wound) for wound in one.wounds if wound.name == "track" and wound.kind == "SIGKILL"]
+        assert sum(same for same, _ in kept) >= 0.95 * sum(of for _, of in kept)
+    assert leftovers(one.settings) == []
+
+
+def test_broken_lives_are_told_apart() -> None:
+    def rows(*steps: tuple[int, str]) -> list[dict[str, object]]:
+        return [{"id": "a", "seq": seq, "type": kind} for seq, kind in steps]
+
+    assert broken_lives(rows((1, "start"), (2, "update"), (2, "update"), (3, "end")), ended=True) == []
+    assert broken_lives(rows((1, "start"), (3, "end")), ended=True)
+    assert broken_lives(rows((1, "start"), (2, "update")), ended=True)
+    assert broken_lives(rows((1, "start"), (2, "update")), ended=False) == []
+    assert broken_lives(rows((1, "start"), (2, "end"), (3, "end")), ended=True)
+    assert broken_lives(rows((1, "start"), (2, "start"), (3, "end")), ended=True)
+    assert broken_lives(rows((1, "start"), (1, "end")), ended=False)
+    assert broken_lives(rows((1, "update"), (2, "end")), ended=True)
