@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from common.drawing import draw
+from common.drawing import draw, picture
 from common.drawing.scene import Condition, Scene
-from common.pixels import Plane
+from common.pixels import Geometry, PixelFormat, Plane
 
 GAP_PX = 4  # between two pictures of a grid
 
@@ -106,6 +106,14 @@ class Cell:
         inner[:] = pixels
         if self._named:
             draw.caption(inner, self._scene.name)
+
+
+def warm_up() -> None:
+    """Load what drawing needs: the first picture of a process costs seconds where files come from a slow card."""
+    frame = np.zeros((36, 64, 3), np.uint8)
+    for size in ((128, 72), (32, 18)):
+        pixels = picture.shrink([frame], Geometry(64, 36, PixelFormat.BGR), size)
+    draw.badge(pixels, " ")
 
 
 def layout(count: int, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:

@@ -81,6 +81,14 @@ class Card:
             return False  # the connector itself is gone, as with a dock
         return bool(answer.connection == kms.CONNECTED)
 
+    def is_owner(self) -> bool:
+        """True when this opener may change what is shown: no other program does."""
+        try:
+            kms.ioctl(self.fd, kms.SET_MASTER)
+        except OSError:
+            return False
+        return True
+
     def crtc_for(self, display: Display) -> int:
         """What can feed the display.
 

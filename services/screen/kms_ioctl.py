@@ -126,7 +126,7 @@ def _request(number: int, structure: type[ctypes.Structure]) -> int:
     return 3 << 30 | ctypes.sizeof(structure) << 16 | ord("d") << 8 | number
 
 
-DROP_MASTER = ord("d") << 8 | 0x1F
+SET_MASTER, DROP_MASTER = ord("d") << 8 | 0x1E, ord("d") << 8 | 0x1F
 GET_CAP = _request(0x0C, Capability)
 GETRESOURCES = _request(0xA0, Resources)
 SETCRTC = _request(0xA2, Crtc)

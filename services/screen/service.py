@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from common.bus import Receiver
@@ -9,12 +10,14 @@ from common.controls import load_controls
 from common.drawing.scene import Scene
 from common.errors import DeviceError
 from common.service import Service
-from services.screen.board import Board
+from services.screen.board import Board, warm_up
 from services.screen.output import Output, Resized, make_output
 
 WAIT_MS = 100
 RETRY_S = 1.0  # between two tries to get the display; a try costs a few milliseconds
 OPEN_GRACE_S = 20.0  # a display that is asked what it can show may take seconds
+
+log = logging.getLogger(__name__)
 
 
 def main(service: Service) -> None:
@@ -24,8 +27,8 @@ def main(service: Service) -> None:
             service.bus.wait(WAIT_MS)
             service.beat("waiting", "screen.output is none")
         return
-    output = make_output(service.settings.screen)
-    screen = Screen(service, output)
+    with service.grace(OPEN_GRACE_S):  # libraries are loaded here
+        screen = Screen(service, make_output(service.settings.screen))
     try:
         while not service.stopping:
             screen.turn()
@@ -84,6 +87,7 @@ class Screen:
         self._retry_at = now + RETRY_S
         with self._service.grace(OPEN_GRACE_S):
             self._settle(self._output.open())
+            warm_up()
 
     def _settle(self, size: tuple[int, int]) -> None:
         """A surface of this size is there."""
@@ -91,6 +95,7 @@ class Screen:
             self._board.close()
         self._board = Board(list(self._scenes.values()), size)
         self._stale = True
+        log.info("shown on=%s", self._output.name)
         self._service.stats.gauge("width", size[0])
         self._service.stats.gauge("height", size[1])
 

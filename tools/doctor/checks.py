@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from common.settings import Settings
-from tools.doctor import accelerator, machine, surroundings
+from tools.doctor import accelerator, display, machine, surroundings
 from tools.doctor.finding import Finding
 
 CHECKS: tuple[Callable[[Settings], Iterable[Finding]], ...] = (
@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Settings], Iterable[Finding]], ...] = (
     surroundings.cameras,
     surroundings.broker,
     surroundings.page,
+    display.screen,
     surroundings.unit,
 )
 
