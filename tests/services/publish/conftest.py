@@ -55,10 +55,18 @@ def closed_port() -> int:
 class Broker:
     """mosquitto on a free port, without persistence: what it forgets is gone."""
 
-    def __init__(self, directory: Path, extra: str = "", listener: str = "allow_anonymous true\n") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        extra: str = "",
+        listener: str = "allow_anonymous true\n",
+        limits: str = UNLIMITED,
+        whole: str = "",
+    ) -> None:
         self.port = closed_port()
         self._file = directory / f"mosquitto-{self.port}.conf"
-        self._file.write_text(f"listener {self.port} 127.0.0.1\n{listener}{UNLIMITED}{extra}")
+        text = whole.replace("listener 1883", f"listener {self.port} 127.0.0.1")  # a configuration as it is
+        self._file.write_text(text or f"listener {self.port} 127.0.0.1\n{listener}{limits}{extra}")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 

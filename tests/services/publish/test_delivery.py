@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
+import threading
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from common.stats import read_json
+from tools.demo.broker import embedded_broker
 
 
 def lives(events: list[Any]) -> dict[str, list[str]]:
@@ -148,3 +153,101 @@ def test_a_log_that_was_replaced_is_sent_from_its_start(broker, make_node, make_
     new.live(2)
     node.start()
     until(lambda: whole(listener.on("vedette/hall/events"), new.written), "second log")
+
+
+class Cutter:
+    """Stands between node and broker; cuts each connection after a given number of bytes from the node."""
+
+    def __init__(self, port: int, limits: list[int]) -> None:
+        self._broker, self._limits = port, limits
+        self.cuts = 0
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._server.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Cutter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                peer, _ = self._server.accept()
+            except OSError:
+                return
+            limit = self._limits.pop(0) if self._limits else 1 << 40
+            threading.Thread(target=self._serve, args=(peer, limit), daemon=True).start()
+
+    def _serve(self, peer: socket.socket, limit: int) -> None:
+        with peer, socket.create_connection(("127.0.0.1", self._broker)) as broker:
+            threading.Thread(target=self._pass, args=(broker, peer), daemon=True).start()
+            while limit > 0:
+                data = peer.recv(min(limit, 4096))
+                if not data:
+                    return
+                broker.sendall(data)
+                limit -= len(data)
+            self.cuts += 1
+            for end in (peer, broker):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def test_a_broker_that_hangs_up_in_the_middle_of_a_publish_loses_nothing(
+    broker, make_node, make_faces, listen, until
+) -> None:
+    listener = listen(broker.port, "vedette/hall/events")
+    dice = random.Random(7)
+    limits = [9_000 + dice.randrange(6_000) for _ in range(6)]  # beyond what is retained, so within the events
+    with Cutter(broker.port, limits) as cutter:
+        node = make_node(cutter.port)
+        faces = make_faces(node.settings)
+        faces.live(200)
+        until(lambda: whole(listener.on("vedette/hall/events"), faces.written), "all events", 60)
+        assert cutter.cuts == 6
+    assert all(kinds == ["start", "update", "end"] for kinds in lives(listener.on("vedette/hall/events")).values())
+
+
+def test_a_broker_that_takes_one_message_at_a_time_gets_them_in_order(
+    make_broker, make_node, make_faces, listen, until
+) -> None:
+    broker = make_broker(limits="max_inflight_messages 1\nmax_queued_messages 1000000\n")
+    listener = listen(broker.port, "vedette/hall/events")
+    node = make_node(broker.port)
+    faces = make_faces(node.settings)
+    faces.live(100)
+    until(lambda: whole(listener.on("vedette/hall/events"), faces.written), "all events")
+    assert [(row["id"], row["type"]) for row in listener.on("vedette/hall/events")] == faces.written
+
+
+def test_a_starved_broker_gets_everything_once_it_works_again(broker, make_node, make_faces, listen, until) -> None:
+    listener = listen(broker.port, "vedette/hall/events")
+    node = make_node(broker.port)
+    faces = make_faces(node.settings)
+    node.online()
+    for _ in range(3):
+        node.ring_doorbell(faces.live(30))
+        broker.pause()
+        node.ring_doorbell(faces.live(30))
+        until(lambda: node.report.get("gauges", {}).get("backlog", 0) > 0, "backlog")
+        broker.go_on()
+        until(lambda: whole(listener.on("vedette/hall/events"), faces.written), "all events")
+
+
+def test_the_embedded_broker_gets_every_event(node_dir, make_node, make_faces, until) -> None:
+    pytest.importorskip("iotcore")
+    with embedded_broker(node_dir) as port:
+        node = make_node(port, mqtt={"protocol": "3.1.1"})
+        node.online()
+        faces = make_faces(node.settings)
+        node.ring_doorbell(faces.live(50))
+        until(lambda: position(node) == len(faces.written), "all acknowledged")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
@@ -27,29 +28,71 @@ def words(value: Any) -> list[str]:
     return [str(value)]
 
 
-def test_the_broker_configuration_lets_the_node_say_everything(node_dir, make_broker, make_node, listen, until) -> None:
+@pytest.fixture
+def house(node_dir: Path) -> str:
+    """The broker's configuration as it is, with the paths of this test."""
     node_dir.chmod(0o755)
-    passwords, acl = node_dir / "passwords", node_dir / "acl"
+    passwords, acl, data = node_dir / "passwords", node_dir / "acl", node_dir / "data"
     for index, user in enumerate(("vedette-hall", "homeassistant", "dashboard")):
         command = ["mosquitto_passwd", "-b", *([] if index else ["-c"]), str(passwords), user, "pass-word"]
         subprocess.run(command, check=True)
     acl.write_text((ROOT / "deploy/mosquitto/vedette.acl").read_text())
     for path in (passwords, acl):
         path.chmod(0o644)
+    data.mkdir()
+    data.chmod(0o777)
     text = (ROOT / "deploy/mosquitto/vedette.conf").read_text()
-    assert "allow_anonymous false" in text
-    broker = make_broker(listener=f"allow_anonymous false\npassword_file {passwords}\nacl_file {acl}\n")
+    for name, path in (
+        ("/etc/mosquitto/vedette.passwords", passwords),
+        ("/etc/mosquitto/vedette.acl", acl),
+        ("/var/lib/mosquitto", data),
+    ):
+        assert name in text
+        text = text.replace(name, str(path))
+    return text
+
+
+def test_the_broker_configuration_lets_the_node_say_everything(
+    house, make_broker, make_node, make_faces, listen, until
+) -> None:
+    broker = make_broker(whole=house)
     home = listen(broker.port, username="homeassistant", password="pass-word")
     dashboard = listen(broker.port, username="dashboard", password="pass-word")
-    node = make_node(broker.port, mqtt={"username": "vedette-hall", "password": "pass-word"})
+    login = {"username": "vedette-hall", "password": "pass-word"}
+    node = make_node(broker.port, mqtt=login, publish={"tracks": True, "tracks_hz": 0, "stats_s": 0.5})
     until(lambda: home.last("vedette/hall/status") == "online", "birth")
-    until(lambda: home.last("homeassistant/device/vedette_hall_door/config"), "discovery")
+    until(lambda: home.last("homeassistant/device/vedette_hall/config"), "discovery of the node")
+    until(lambda: home.last("homeassistant/device/vedette_hall_door/config"), "discovery of the camera")
     home.tell("vedette/hall/door/privacy/set", "ON")
     until(lambda: home.last("vedette/hall/door/privacy/state") == "ON", "command")
+    node.ring_doorbell(make_faces(node.settings).live(3))
+    until(lambda: len(home.on("vedette/hall/events")) == 9, "events")
+    until(lambda: (node.see("door"), home.on("vedette/hall/door/tracks"))[1], "tracks")
+    until(lambda: home.on("vedette/hall/stats"), "stats")
     until(lambda: dashboard.last("vedette/hall/status") == "online", "dashboard")
-    assert not dashboard.on("vedette/hall/door/snapshot")
+    births = len(home.on("homeassistant/device/vedette_hall_door/config"))
+    home.tell("homeassistant/status", "online")
+    until(lambda: len(home.on("homeassistant/device/vedette_hall_door/config")) > births, "told again")
+    dashboard.tell("vedette/hall/door/privacy/set", "OFF")  # may not
+    home.tell("vedette/hall/door/detect_fps/set", "3")
+    until(lambda: home.last("vedette/hall/door/detect_fps/state") == 3, "later command")
+    assert home.last("vedette/hall/door/privacy/state") == "ON"
+    assert not dashboard.on("vedette/hall/events")
     assert node.report["totals"].get("refused", 0) == 0
     assert node.report["reason"] == ""
+
+
+def test_a_line_that_is_missing_in_the_acl_is_told_and_the_rest_works(
+    house, node_dir, make_broker, make_node, make_faces, listen, until
+) -> None:
+    acl = node_dir / "acl"
+    acl.write_text(acl.read_text().replace("topic write homeassistant/device/vedette_hall_door/config\n", ""))
+    broker = make_broker(whole=house)
+    home = listen(broker.port, username="homeassistant", password="pass-word")
+    node = make_node(broker.port, mqtt={"username": "vedette-hall", "password": "pass-word"})
+    node.wait_for("running", "the broker refuses homeassistant/device/vedette_hall_door/config")
+    node.ring_doorbell(make_faces(node.settings).live(3))
+    until(lambda: len(home.on("vedette/hall/events")) == 9, "events")
 
 
 def test_the_blueprint_uses_exactly_its_inputs() -> None:
