@@ -22,8 +22,8 @@ from services.track.egomotion import shift
 from services.track.population import AGE, COUNTERS_END, HITS, IDLE, NONE, SCORE, Array, Index, Mask, Population
 from services.track.tracks import CONFIRMED, LOST, TENTATIVE
 
-SCORE_SUM, KNOWN = range(COUNTERS_END, COUNTERS_END + 2)
-SEEN: Final = slice(COUNTERS_END + 2, COUNTERS_END + 6)  # the box that was detected last, moved with the camera
+SCORE_SUM, SURE_SUM, SURE_HITS, KNOWN = range(COUNTERS_END, COUNTERS_END + 4)
+SEEN: Final = slice(COUNTERS_END + 4, COUNTERS_END + 8)  # the box that was detected last, moved with the camera
 
 NOISE_X: Final = 0.03  # standard deviations, in sides of the box, the first two gained per nominal frame
 NOISE_V: Final = np.array([[0.002], [0.002], [0.004], [0.004]])  # of the centre, and of the sides
@@ -35,7 +35,9 @@ JUMP_SIZE: Final = 0.2  # logarithm of the change of a side; beyond it a part of
 LEASH: Final = 0.02  # how far a box is shown from its detection: less is as noisy as the detector, more lags
 LEASH_SIZE: Final = 0.05  # logarithm of a side's change beyond which the detection is a part, and the filter is shown
 SPREAD: Final = 3.0  # standard deviations of the predicted place within which a face may be found
-FADE: Final = 0.04  # per nominal frame; of two tracks that overlap a detection alike, the one seen last gets it
+FADE: Final = 0.06  # per nominal frame; of two tracks that overlap a detection alike, the one seen last gets it
+HELD: Final = 1.0  # nominal frames; a face that is not seen for longer keeps its size
+SIZE_CUE: Final = 2.0  # how much less likely a pair is for each e-fold between the areas of its boxes
 TENTATIVE_MISSES: Final = 2  # updates that a track may miss before it is confirmed
 
 
@@ -54,7 +56,8 @@ class FaceTracker(Population):
         low_score: float = 0.1,
         confirm_score: float = 0.65,
         sure_score: float = 0.8,
-        reach: float = 0.8,
+        firm_score: float = 0.68,
+        reach: float = 0.85,
         memory: float = 30,
         coast: float = 1,
         camera: bool = True,
@@ -71,6 +74,8 @@ class FaceTracker(Population):
             confirm_score: Least mean score of a track that is confirmed; 0 for any.
             sure_score: A track of this mean score is confirmed one detection earlier, and at once in the first
                 `min_hits` frames; above 1 for none.
+            firm_score: A track whose sure detections are weaker than this on average is shown only where there is a
+                sure one; 0 for wherever it goes.
             reach: Distance of the centres, in sides of the box and beyond what the filter expects, within which a
                 detection that overlaps nothing goes on with a track; 0 for no matching by distance.
             memory: How much longer than `max_age` a face can be found again by distance; 0 for not at all.
@@ -86,6 +91,7 @@ class FaceTracker(Population):
         self.low_score = low_score
         self.confirm_score = confirm_score
         self.sure_score = sure_score
+        self.firm_score = firm_score
         self.reach = reach
         self.memory = memory
         self.coast = coast
@@ -98,6 +104,7 @@ class FaceTracker(Population):
         noise[kalman.PXX] = variance * (NOISE_X * NOISE_X * dt)
         noise[kalman.PVV] = variance * (NOISE_V * NOISE_V * dt)
         least = 0.5 * table[2:4]
+        table[kalman.V][2:4] *= table[IDLE] <= HELD
         kalman.predict(table, kalman.transition(dt), noise)
         np.maximum(table[2:4], least, out=table[2:4])  # a box that shrinks in the dark must not vanish
         table[AGE : IDLE + 1] += dt
@@ -150,7 +157,8 @@ class FaceTracker(Population):
         table = self._table.take(tracks, 1)
         reach = self.reach * table[2:4] + SPREAD * np.sqrt(table[kalman.PXX][:2])
         i, j, distance = distances(table, table[SEEN][:2], reach, boxes.take(detections, 1))
-        i, j, _ = match(i, j, 1.0 - distance, (len(tracks), len(detections)))
+        unlike = np.abs(np.log(table[2:4].prod(axis=0))[i] - np.log(boxes[2:4].take(detections, 1).prod(axis=0))[j])
+        i, j, _ = match(i, j, (1.0 - distance) * np.exp(-SIZE_CUE * unlike), (len(tracks), len(detections)))
         return tracks[i], detections[j]
 
     def _correct(self, t: Index, d: Index, boxes: Array, scores: Array) -> None:
@@ -158,6 +166,9 @@ class FaceTracker(Population):
         elapsed = np.maximum(table[IDLE], 0.1)
         seen, weight = self._count(t, d, scores)
         table[SCORE_SUM] += weight * table[SCORE]
+        sure = weight * (table[SCORE] >= self.start_score)
+        table[SURE_SUM] += sure * table[SCORE]
+        table[SURE_HITS] += sure
         table[SEEN, t] = boxes[:, d]
         measured = boxes.take(seen, 1)
         doubt = NOISE_MEASURED * (1.0 + UNSURE * np.clip(1.0 - table[SCORE], 0.0, 1.0))
@@ -179,7 +190,8 @@ class FaceTracker(Population):
         born[kalman.X] = boxes
         born[kalman.PXX] = np.square(NOISE_MEASURED * sides)
         born[kalman.PVV] = np.square(START_V * sides)
-        born[SCORE_SUM] = born[SCORE]
+        born[SCORE_SUM] = born[SURE_SUM] = born[SCORE]
+        born[SURE_HITS] = 1.0
         born[SEEN] = boxes
         born[KNOWN] = self._confirmed(born)
 
@@ -197,7 +209,11 @@ class FaceTracker(Population):
         return np.asarray(self._table[IDLE] <= limit)
 
     def _shown(self) -> Mask:
-        return np.asarray((self._table[KNOWN] > 0.0) & (self._table[IDLE] <= self.coast * self._dt))
+        table = self._table
+        sure = (table[IDLE] <= 0.0) & (table[SCORE] >= self.start_score)
+        firm = table[SURE_SUM] >= self.firm_score * table[SURE_HITS]
+        believed = firm | (sure & (table[SCORE_SUM] >= self.confirm_score * table[HITS]))
+        return np.asarray((table[KNOWN] > 0.0) & (table[IDLE] <= self.coast * self._dt) & believed)
 
     def _states(self, shown: Mask) -> NDArray[np.uint8]:
         return np.where(shown, CONFIRMED, np.where(self._table[KNOWN] > 0.0, LOST, TENTATIVE)).astype(np.uint8)

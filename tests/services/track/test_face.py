@@ -161,3 +161,29 @@ def test_real_detections_give_finite_boxes_and_unique_ids(sequence):
         out = tracker.update(frame)
         assert np.isfinite(out).all()
         assert len(set(out[:, 4])) == len(out)
+
+
+def test_a_face_that_went_out_at_the_border_comes_back_as_itself():
+    """Its box shrinks while it leaves, and grows when it returns: the size must not be carried on while it is away."""
+    tracker = FaceTracker()
+    for k in range(20):
+        feed(tracker, face(60 - 5 * k) if k < 12 else [0, 100, 52 - 3 * (k - 11), 160, 0.8])
+    feed(tracker, times=15)
+    assert feed(tracker, [0, 100, 30, 160, 0.8]) == [1]
+
+
+def test_of_two_near_faces_the_one_of_like_size_is_taken():
+    tracker = FaceTracker()
+    feed(tracker, face(100, side=50), face(300, side=70), times=6)
+    ids = feed(tracker, face(245, side=70), face(155, side=50))  # both moved to between their places
+    assert ids == feed(tracker, face(300, side=70), face(100, side=50))
+    boxes = tracker.tracks.boxes
+    np.testing.assert_allclose(boxes[:2, 2] - boxes[:2, 0], [50, 70], atol=6)
+
+
+def test_a_thing_of_doubtful_score_is_shown_only_where_it_is_sure():
+    scores = [0.66, 0.67, 0.66, 0.66, 0.65, 0.5, 0.66, 0.45]
+    for firm_score, wanted in ((0.7, [1, 1, 0, 1, 0]), (0.0, [1, 1, 1, 1, 1])):
+        tracker = FaceTracker(start_score=0.6, low_score=0.3, firm_score=firm_score, confirm_score=0.6)
+        shown = [len(feed(tracker, face(100, score=score))) for score in scores]
+        assert shown[3:] == wanted
