@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from tools.cli import workshop
+from tools.cli import placement, workshop
 from tools.cli.node import JsonFlag
 
 app = typer.Typer(help="The detectors: which are known, and how to get them.", no_args_is_help=True)
 workshop.register(app)
+placement.register(app)
 
 
 @app.command("list")
