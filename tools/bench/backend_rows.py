@@ -58,7 +58,7 @@ def rows(infer: InferSettings, torch_python: str, int8: Path | None) -> list[Row
     made.append(
         Row("ONNX Runtime INT8", dataclasses.replace(plain, model=str(quantised)))
         if quantised
-        else Row("ONNX Runtime INT8", plain, missing=f"vedette models quantize {infer.model}")
+        else Row("ONNX Runtime INT8", plain, missing=_quantise(infer))
     )
     made += [
         Row(f"ONNX Runtime {name.removesuffix('ExecutionProvider')}", dataclasses.replace(plain, providers=[name]))
@@ -77,6 +77,11 @@ def int8_file(infer: InferSettings) -> Path | None:
     _, path = find_model(infer.model, cache_dir() / "models")
     beside = [path.with_name(f"{path.stem}{INT8}"), path.with_name(f"{Path(infer.model).stem}{INT8}")]
     return next((file for file in beside if file.is_file() and file.with_suffix(".toml").is_file()), None)
+
+
+def _quantise(infer: InferSettings) -> str:
+    _, path = find_model(infer.model, cache_dir() / "models")
+    return f"vedette models quantize {infer.model} --out {path.with_name(f'{Path(infer.model).stem}{INT8}')}"
 
 
 def available_providers() -> list[str]:
