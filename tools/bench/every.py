@@ -24,6 +24,7 @@ PLAN: dict[str, list[str]] = {
     "startup": ["--repetitions", "3"],
     "memory": ["--repetitions", "3", "--seconds", "3"],
     "scaling": ["--seconds", "4"],
+    "recovery": ["--repetitions", "2"],
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from tools.bench import report
@@ -16,13 +17,8 @@ from tools.bench.cpu import node_cpu_s
 from tools.bench.private import Ear, private_node
 
 FPS = 30.0
-# How much slower one core is than this machine's, for the model: by public single-core scores, not measured by us.
-MACHINES = {
-    "this machine": (0, 1.0),
-    "Raspberry Pi 5 (4 cores)": (4, 2.5),
-    "8-core box": (8, 1.0),
-    "64-core server": (64, 1.2),
-}
+# Cores, and how much slower one is than this machine's: by public single-core scores, not measured by us.
+MACHINES = {"Raspberry Pi 5": (4, 2.5), "8-core box": (8, 1.0), "64-core server": (64, 1.2)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,9 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
     for row in rows:
         row["model results/s"] = predicted(cores, row["cameras"] * FPS, row["workers"], costs)
         row["seen / model"] = row["results/s"] / row["model results/s"]
-    for name, (count, slower) in {"this machine": (cores, 1.0), **MACHINES}.items():
-        scaled = {key: value * slower for key, value in costs.items()}
-        rows.append({"machine": name, **saturation(count, scaled)})
+    machines = {"this machine": (cores, 1.0), **MACHINES}
+    for name, (count, slower) in machines.items():
+        rows.append({"machine": name, **saturation(count, {key: value * slower for key, value in costs.items()})})
+    if options.json is not None:
+        plot(rows, machines, costs, options.json.with_suffix(".svg"))
     report.show("scaling, 1280x720 at 30 fps, YuNet at 640x384", rows, options.json)
     return 0
 
@@ -88,3 +86,25 @@ def saturation(cores: int, costs: dict[str, float]) -> dict[str, Any]:
         "cameras at 30 fps": cameras,
         "with workers": -(-int(1000 * cameras * FPS * costs["infer ms"]) // 1000),
     }
+
+
+def plot(rows: list[dict[str, Any]], machines: dict[str, tuple[int, float]], costs: dict[str, float], to: Path) -> None:
+    """Results a second over cameras: the model for each machine, and what was measured here."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.5))
+    for name, (cores, slower) in machines.items():
+        scaled = {key: value * slower for key, value in costs.items()}
+        cameras = [2 ** (step / 8) for step in range(65)]
+        rates = [predicted(cores, FPS * count, cores, scaled) for count in cameras]
+        axes.plot(cameras, rates, label=f"{name}, model")
+    seen = [row for row in rows if "results/s" in row]
+    axes.plot([row["cameras"] for row in seen], [row["results/s"] for row in seen], "k.", label="measured here")
+    axes.set(xscale="log", yscale="log", xlabel="cameras, 1280x720 at 30 frames/s", ylabel="results a second")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(to, metadata={"Date": None})
+    plt.close(figure)
