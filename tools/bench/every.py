@@ -12,6 +12,7 @@ from common.errors import VedetteError
 from tools.bench import report
 from tools.bench.goals import GOALS, Goal, reached, value_of
 
+BEGIN, END = "<!-- goals: written by `vedette bench every` -->", "<!-- end -->"
 PLAN: dict[str, list[str]] = {
     "handoff": ["--repetitions", "9", "--seconds", "3"],
     "chain": ["--repetitions", "5", "--seconds", "5"],
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{name}: {time.monotonic() - start:.0f} s\n", flush=True)
     rows = goal_rows(options.folder)
     report.show("goals", rows, options.folder / "goals.json")
-    (options.folder / "goals.md").write_text(markdown(rows))
+    into_page(options.folder.with_suffix(".md"), markdown(rows))
     plot(rows, options.folder / "goals.svg")
     return 1 if failed else 0
 
@@ -75,6 +76,16 @@ def markdown(rows: list[dict[str, Any]]) -> str:
         seen = f"{row['seen']:.3g}" if isinstance(row["seen"], float) else row["seen"]
         lines.append(f"| {row['what']} | {row['goal']} | {seen} | {row['reached']} |")
     return "\n".join(lines) + "\n"
+
+
+def into_page(page: Path, table: str) -> None:
+    """Put the table between the marks of the page that lies beside the folder, when there is one."""
+    text = page.read_text() if page.is_file() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if begin and end:
+        about = ", ".join(f"{key} {value}" for key, value in report.machine().items())
+        page.write_text(f"{before}{begin}\n{table}\n{about}\n{end}{after}")
 
 
 def plot(rows: list[dict[str, Any]], target: Path) -> None:

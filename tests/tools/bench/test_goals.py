@@ -54,3 +54,15 @@ def test_goals_become_a_table_and_a_plot(tmp_path: Path) -> None:
     assert every.markdown(told).count("\n") == len(GOALS) + 2
     every.plot(told, tmp_path / "goals.svg")
     assert b"<svg" in (tmp_path / "goals.svg").read_bytes()
+
+
+def test_the_table_goes_between_the_marks_of_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"before\n{every.BEGIN}\nold\n{every.END}\nafter\n")
+    every.into_page(page, "| new |\n")
+    text = page.read_text()
+    assert text.startswith(f"before\n{every.BEGIN}\n| new |\n")
+    assert text.endswith(f"{every.END}\nafter\n")
+    assert "old" not in text
+    every.into_page(tmp_path / "none.md", "x")
+    assert every.BEGIN in (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text()
