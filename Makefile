@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 
 BACKEND_VENVS := $(CURDIR)/.venv-backends
 
-.PHONY: test-backends setup demo test check test-models bench bench-check fuzz lock sbom clean system
+.PHONY: test-backends setup demo test check test-models bench bench-check fuzz lock sbom clean system test-vm test-arm64
 
 setup: $(READY)
 
@@ -57,6 +57,14 @@ sbom: setup ## build/sbom.json: what the environment holds, as CycloneDX
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom
 	mkdir -p build
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/sbom.json $(BIN)/python
+
+test-vm: setup ## HDMI and V4L2 against a real kernel in an emulated machine; Debian packages, some minutes
+	if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	  --no-install-recommends qemu-system-x86 busybox-static cpio kmod v4l-utils >/dev/null; fi
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest tests/vm
+
+test-arm64: setup ## the wheel and the tests in an AArch64 root under emulation, as root; SUITE=trixie for Debian 13
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/arm64/run
 
 system: ## Debian packages that the tests use, when root may install them
 	sh tools/system

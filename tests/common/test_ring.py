@@ -284,3 +284,28 @@ def test_lapping_writer_never_waits_and_no_torn_frame_is_accepted(settings: Sett
         assert read > 10
         assert torn == 0
         assert seq - skipped > read, "the writer laps the reader"
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+def test_no_size_or_offset_assumes_a_page_of_4_kib(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr("mmap.PAGESIZE", page)
+    geometry = Geometry(66, 50, PixelFormat.NV12)
+    with RingWriter.create(settings, "door", geometry) as writer:
+        handles = []
+        for number in range(writer.slots - 1):
+            slot = writer.acquire()
+            assert slot is not None
+            start = writer.address(slot) - writer.address(writer._slots[0])
+            assert start == slot.index * writer.stride
+            assert writer.stride % page == 0
+            slot.pixels[:] = number
+            handles.append(writer.publish(slot, seq=number + 1, captured_ns=1, media_ns=0))
+        assert writer.path.stat().st_size % page == 0
+        assert (writer.path.stat().st_size - writer.slots * writer.stride) % page == 0
+        reader = RingReader(settings, "door")
+        for number, handle in enumerate(handles):
+            with reader.lease(handle) as lease:
+                assert (lease.pixels == number).all()
+        reader.close()
