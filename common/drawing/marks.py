@@ -15,6 +15,7 @@ Ints = NDArray[np.int32]
 LONGEST_PREDICTION_S = 1.0  # an older box says nothing about where the face is now
 COVER_MARGIN = 0.3  # of the box, on every side: hair, chin, and a box that sits a little off
 COVER_MARGIN_PX = 4
+FAR = 4  # sides of the frame: a box farther away, or turned inside out, does not say where its face is
 
 
 class Kind(Enum):
@@ -77,12 +78,13 @@ def covered_boxes(tracks: TrackFrame, size: tuple[int, int]) -> Ints:
     """Everything that may be a face: every detection and every box of a track, shown or not, with a margin.
 
     Returns:
-        Shape (N, 4), xyxy in pixels of the picture; a box that is not a number covers all of it.
+        Shape (N, 4), xyxy in pixels of the picture; a box that cannot be one covers all of it.
     """
     boxes = np.concatenate([tracks.detections, tracks.boxes]).astype(np.float32)
     if not len(boxes):
         return np.zeros((0, 4), np.int32)
-    wild = ~np.isfinite(boxes).all(axis=1)
+    far = FAR * max(tracks.width, tracks.height)
+    wild = ~(np.abs(boxes) <= far).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)  # a NaN too
     boxes[wild] = (0, 0, tracks.width, tracks.height)
     grow = (boxes[:, 2:] - boxes[:, :2]) * COVER_MARGIN + COVER_MARGIN_PX
     return _in_pixels(np.concatenate([boxes[:, :2] - grow, boxes[:, 2:] + grow], axis=1), tracks, size)

@@ -133,7 +133,10 @@ def _network(peer: str) -> str:
         address = ipaddress.ip_address(peer)
     except ValueError:
         return peer
-    return peer if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+    mapped = getattr(address, "ipv4_mapped", None)  # as it comes to a socket that takes both
+    if address.version == 4 or mapped is not None:
+        return str(mapped or address)
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _secret(path: Path) -> bytes:

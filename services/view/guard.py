@@ -137,7 +137,10 @@ class Guard:
         origin = headers.get("origin")
         if origin is None:
             return True
-        named = urlsplit(origin).netloc.lower()
+        try:
+            named = urlsplit(origin).netloc.lower()
+        except ValueError:
+            return False
         return named == headers.get("host", "").lower() or _host_name(named) in {
             name.lower() for name in self._settings.allowed_hosts
         }
@@ -152,5 +155,6 @@ def _host_name(host: str) -> str:
     """A Host header without its port, brackets and a final dot."""
     host = host.strip().lower()
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        address, _, port = host[1:].partition("]")
+        return address if not port or port.startswith(":") else host
     return host.partition(":")[0].rstrip(".")

@@ -161,7 +161,7 @@ class Pages:
         try:
             wish = json.loads(await _body(request))
             target, what, payload = (str(wish[key])[:100] for key in ("target", "what", "payload"))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return _refused("a command has target, what and payload", HTTPStatus.BAD_REQUEST)
         problem = self._problem(target, what, payload)
         if problem:

@@ -58,6 +58,7 @@ def cost(clip: Path, seconds: float, repetitions: int) -> list[dict[str, Any]]:
     """CPU time of view at 15 frames a second, as a share of one core, by who looks."""
     names = ("no viewer", "one MJPEG viewer", "ten MJPEG viewers", "one RTSP client", "ten RTSP clients")
     shares: dict[str, list[float]] = {name: [] for name in names}
+    rates: dict[str, list[float]] = {name: [] for name in names}
     with watched_node(clip, 15) as settings:
         for _ in range(repetitions):
             for name in names:
@@ -69,16 +70,17 @@ def cost(clip: Path, seconds: float, repetitions: int) -> list[dict[str, Any]]:
                         )
                         stack.callback(made.close)
                     time.sleep(SETTLE_S)
+                    before, begun = made_pictures(settings), time.monotonic()
                     shares[name].append(cpu_share(settings, seconds))
+                    rates[name].append((made_pictures(settings) - before) / (time.monotonic() - begun))
         memory = pss_mb(view_pid(settings))
-    rows = [
-        {"figure": f"CPU of view, {name}, % of a core", "median": report.median(values)}
-        for name, values in shares.items()
-    ]
-    ten, one = report.median(shares["ten MJPEG viewers"]), report.median(shares["one MJPEG viewer"])
+    medians = {name: report.median(values) for name, values in shares.items()}
     return [
-        *rows,
-        {"figure": "ten viewers / one", "median": ten / one},
+        *(
+            {"figure": f"CPU of view, {name}, %", "median": value, "pictures/s": report.median(rates[name])}
+            for name, value in medians.items()
+        ),
+        {"figure": "ten viewers / one", "median": medians["ten MJPEG viewers"] / medians["one MJPEG viewer"]},
         {"figure": "memory of view, MB", "median": memory},
     ]
 
@@ -134,6 +136,12 @@ def rate(viewers: Sequence[Viewer], seconds: float) -> float:
     time.sleep(seconds)
     span = time.monotonic() - begun
     return min((len(viewer.delays_s) - count) / span for viewer, count in zip(viewers, before, strict=True))
+
+
+def made_pictures(settings: Settings) -> int:
+    """Pictures that view has encoded so far, by its report, which is up to a second old."""
+    totals = read_stats(settings.runtime_dir)["view"]["totals"]
+    return int(totals.get("encoded", 0)) + int(totals.get("video", 0))
 
 
 def view_pid(settings: Settings) -> int:

@@ -25,6 +25,7 @@ export function showCameras(state) {
       $("cameras").dataset.count = Math.min(cards.size, 4);
     }
     cards.get(camera.name).update(camera, state.controls);
+    cards.get(camera.name).showOutputs(state.rtsp);
   }
 }
 
@@ -65,12 +66,14 @@ class Card {
       class: "button icon", href: `snapshot/${camera.name}.jpg`, target: "_blank", rel: "noopener",
       "aria-label": `Open a snapshot of ${camera.name}`, title: "Snapshot",
     }, icon("photo"));
+    this.outputs = make("p", { class: "outputs dim" });
     this.frame = make("div", { class: "frame" }, this.picture, this.note);
     this.node = make("article", { class: "card camera", "aria-label": `Camera ${camera.name}` },
       make("header", {}, make("h2", {}, camera.name), this.status, this.facts),
       this.frame,
       make("div", { class: "delay" }, this.bar, this.legend),
-      make("div", { class: "row actions" }, this.pause, this.privacy, zone, make("span", { class: "grow" }), photo, full));
+      make("div", { class: "row actions" }, this.pause, this.privacy, zone, make("span", { class: "grow" }), photo, full),
+      this.outputs);
     this.camera = camera;
     if (sight) this.connect();
   }
@@ -119,6 +122,21 @@ class Card {
     if (this.unseen > 2) this.connect();
     this.showDelay(camera.latency_ms);
     this.showSwitches(camera, controls);
+  }
+
+  /** Who takes the camera over RTSP, and where it is pushed. */
+  showOutputs(rtsp) {
+    const mine = rtsp?.cameras[this.name];
+    const parts = [];
+    if (mine && rtsp.enabled) {
+      const players = mine.viewers - mine.push.filter((push) => push.state === "pushing").length;
+      parts.push(rtsp.problem ? `RTSP: ${rtsp.problem}` : `RTSP on port ${rtsp.port}: ${players > 0 ? `${players} ${players === 1 ? "player" : "players"}` : "nobody looks"}`);
+    }
+    if (mine?.problem) parts.push(mine.problem);
+    for (const push of mine?.push ?? []) parts.push(`${push.state} ${push.state === "pushing" ? "" : "for a push "}to ${push.to}${push.reason ? ` (${push.reason})` : ""}`);
+    write(this.outputs, parts.join(" · "));
+    this.outputs.hidden = !parts.length;
+    this.outputs.dataset.state = mine && (rtsp.problem || mine.problem || mine.push.some((push) => push.state === "waiting")) ? "warn" : "good";
   }
 
   showDelay(latency) {

@@ -43,7 +43,7 @@ class Row {
     this.restarts = make("span", { class: "number" });
     this.lastEnd = make("span", { class: "reason dim" });
     this.core = make("span", { class: "number" });
-    this.sparks = ["rate", "latency", "cpu"].map((what) => sparkline(`${name} ${what}`, `${what} of ${name} over the last minute`));
+    this.sparks = ["rate", "latency", "cpu", "memory"].map((what) => sparkline(`${name} ${what}`, `${what} of ${name} over the last minute`));
     this.button = make("button", { type: "button", class: "icon", "aria-label": `Restart ${name}`, title: `Restart ${name}`, onclick: () => this.restart() }, icon("restart"));
     this.node = make("tr", {},
       make("th", { scope: "row" }, make("span", { class: "process" }, name), make("span", { class: "reason dim" }, process.purpose)),
@@ -51,7 +51,7 @@ class Row {
       cell("Rate", this.rate, this.sparks[0]),
       cell("Latency", this.latency, this.sparks[1]),
       cell("CPU", this.cpu, this.sparks[2]),
-      cell("Memory", this.memory),
+      cell("Memory", this.memory, this.sparks[3]),
       cell("Dropped", this.drops, this.dropReasons),
       cell("Restarts", this.restarts, this.lastEnd),
       cell("Core", this.core),
@@ -78,6 +78,7 @@ class Row {
     remember(`${this.name} rate`, process.rate);
     remember(`${this.name} latency`, process.latency?.p50);
     remember(`${this.name} cpu`, process.cpu_percent);
+    remember(`${this.name} memory`, memory);
     for (const spark of this.sparks) spark.update();
     this.button.disabled = !controls.available;
   }

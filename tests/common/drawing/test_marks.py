@@ -53,6 +53,14 @@ def test_every_detection_and_every_track_is_covered_with_a_margin() -> None:
     assert (boxes[2] == [3, 3, 27, 27]).all()
 
 
+def test_box_far_away_or_inside_out_covers_everything() -> None:
+    for box in ([1e30] * 4, [0, 0, 9000, 10], [300, 100, 200, 150], [100, 200, 150, 100]):
+        boxes = np.array([box, [0, 0, 5, 5], [0, 0, 5, 5]], np.float32)
+        assert [0, 0, 640, 360] in covered_boxes(tracks(boxes=boxes), (640, 360)).tolist()
+    drifted = np.array([[-200, 50, -100, 150], [0, 0, 5, 5], [0, 0, 5, 5]], np.float32)  # a lost face that has left
+    assert [0, 0, 640, 360] not in covered_boxes(tracks(boxes=drifted), (640, 360)).tolist()
+
+
 @pytest.mark.parametrize("wild", [np.nan, np.inf])
 def test_box_that_is_not_a_number_covers_everything_and_is_not_drawn_as_a_face(wild: float) -> None:
     boxes = np.array([[wild, 0, 10, 10]] * 3, np.float32)

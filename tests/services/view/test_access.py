@@ -103,6 +103,14 @@ def test_neighbours_in_an_ipv6_network_share_their_tries(tmp_path: Path) -> None
     assert access.wait_s("2001:db8:0:1::1") == 0
 
 
+def test_an_ipv4_neighbour_on_a_socket_for_both_does_not_share_them(tmp_path: Path) -> None:
+    access = Access(ViewSettings(password="x"), tmp_path)
+    for _ in range(5):
+        access.try_password("y", "::ffff:192.0.2.1")
+    assert access.wait_s("192.0.2.1") > 0
+    assert access.wait_s("::ffff:192.0.2.2") == 0
+
+
 def test_empty_password_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="empty"):
         Access(ViewSettings(password=""), tmp_path)

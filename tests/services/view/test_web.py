@@ -59,6 +59,7 @@ def test_commands_reach_publish(page, producer, until) -> None:
         {"target": "door"},
         [],
         "x" * 5000,
+        {"target": "door", "what": "detect_fps", "payload": "Infinity"},
     ],
 )
 def test_senseless_command_is_refused(page, body: object) -> None:
@@ -72,7 +73,14 @@ def test_command_of_another_site_is_refused(page) -> None:
     assert page.ask("/api/command", "POST", body, Content_Type="text/plain", X_Vedette="1")[0] == 403
     assert page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Origin="http://evil.example")[0] == 403
     assert page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Sec_Fetch_Site="same-site")[0] == 403
+    for origin in ("null", "", "http://[::1", "http://127.0.0.1:9", "http://127.0.0.1@evil.example"):
+        assert page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Origin=origin)[0] == 403
     assert page.ask("/api/command", "GET")[0] == 405
+
+
+def test_command_that_is_all_brackets_is_refused(page) -> None:
+    kind = {"Content_Type": "application/json", "X_Vedette": "1"}
+    assert page.ask("/api/command", "POST", "[" * 4000, **kind)[0] == 400
 
 
 def test_pictures_are_not_given_to_other_sites(page) -> None:
@@ -90,6 +98,10 @@ def test_pictures_are_not_given_to_other_sites(page) -> None:
         (socket.gethostname(), 200),
         ("evil.example", 421),
         ("127.0.0.1.evil.example:80", 421),
+        ("127.0.0.1@evil.example", 421),
+        ("[::1].evil.example", 421),
+        ("[::1]evil", 421),
+        ("2130706433", 421),
         ("", 421),
     ],
 )
