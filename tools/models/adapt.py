@@ -128,7 +128,7 @@ def to_opset(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     model.ir_version = max(model.ir_version, 4)  # from here on constants are no inputs
     try:
         made: onnx.ModelProto = kit.version_converter.convert_version(model, version)
-    except (RuntimeError, kit.version_converter.ConvertError) as error:
+    except (kit.version_converter.ConvertError, *graph.REFUSALS) as error:
         raise ModelError(f"opset {graph.opset(model)} to {version}: {graph.short(error)}") from error
     return made
 
@@ -152,7 +152,7 @@ def fix_size(model: onnx.ModelProto, size: tuple[int, int], layout: str) -> onnx
     made = simplify(made)
     try:
         done: onnx.ModelProto = kit.shape_inference.infer_shapes(made, strict_mode=True, data_prop=True)
-    except kit.shape_inference.InferenceError as error:
+    except (kit.shape_inference.InferenceError, *graph.REFUSALS) as error:
         raise ModelError(f"size {size[0]}x{size[1]}: {graph.short(error)}") from error
     loose = [
         item.name
@@ -171,7 +171,7 @@ def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         with quiet():
             made: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
-    except (ValueError, KeyError, TypeError) as error:
+    except graph.REFUSALS as error:
         raise ModelError(f"float16: {graph.short(error)}") from error
     graph.sort(made)
     return made

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.errors import ConfigError, ModelError
 from services.infer.manifest import InputSpec
 from tools.models.frames import Picture, names_and_sizes, tensor
-from tools.models.graph import library, opset, read, short, write
+from tools.models.graph import REFUSALS, library, opset, read, short, write
 from tools.models.proof import Step, Tensors, largest_difference, run, session
 from tools.models.simplify import quiet, simplify
 from tools.models.torch_module import load_module, torch_library, weights_file
@@ -110,7 +110,7 @@ def _prepare(request: Request, pictures: Sequence[Picture]) -> _Job:
     with torch.inference_mode():
         try:
             made = [_tuple(module(torch.from_numpy(item))) for item in tensors]
-        except (RuntimeError, TypeError, IndexError) as error:
+        except (AssertionError, *REFUSALS) as error:
             raise ModelError(f"{request.target} does not run with {tensors[0].shape}: {short(error)}") from error
     names = (
         request.outputs or tuple(getattr(module, "outputs", ())) or tuple(f"output_{i}" for i in range(len(made[0])))
@@ -153,7 +153,7 @@ def _torchscript(job: _Job) -> tuple[Any, Step]:
         raise ModelError(f"torchscript: --mode trace, but {why}")
     try:
         scripted = torch.jit.script(job.module)
-    except (RuntimeError, OSError, TypeError) as error:
+    except (OSError, *REFUSALS) as error:
         raise ModelError(f"torchscript: a trace will not do ({why}), and script fails: {short(error)}") from error
     difference = _compare_torch(job, scripted, "torchscript (script)", EXPORT_LIMIT)
     return scripted, _kept(job, scripted, f"script, since {why}", difference)
@@ -233,7 +233,7 @@ def _by_torchscript(job: _Job, scripted: Any, version: int) -> None:
             output_names=list(job.names),
             dynamic_axes=dynamic,
         )
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
+    except (torch.onnx.errors.OnnxExporterError, *REFUSALS) as error:
         raise ModelError(f"onnx: PyTorch cannot express the module in opset {version}: {short(error)}") from error
 
 
@@ -280,7 +280,7 @@ def _by_dynamo(job: _Job, _scripted: Any, version: int) -> None:
             external_data=False,
             verbose=False,
         )
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
+    except (torch.onnx.errors.OnnxExporterError, *REFUSALS) as error:
         raise ModelError(
             f"onnx: the exporter dynamo cannot take the module (--exporter torchscript may): {_root(error)}"
         ) from error

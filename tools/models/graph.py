@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEED = "needs the package {}: pip install 'vedette[models]'"
+REFUSALS = (
+    ValueError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    AttributeError,
+)  # what libraries raise for a damaged graph
 LINE = 300  # characters of a library's message that are passed on
 
 
@@ -46,7 +53,7 @@ def read(path: Path) -> onnx.ModelProto:
         raise ConfigError(f"{path}: no such file")
     try:
         model: onnx.ModelProto = kit.load(str(path))
-    except (DecodeError, kit.checker.ValidationError, OSError) as error:
+    except (DecodeError, OSError, *REFUSALS) as error:
         raise ModelError(f"{path}: not an ONNX model, or cut short: {short(error)}") from error
     if not model.graph.node:
         raise ModelError(f"{path}: not an ONNX model: there is no operator in it")
@@ -64,7 +71,7 @@ def check(model: onnx.ModelProto, where: str) -> None:
     try:
         kit.checker.check_model(model)
         kit.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except (kit.checker.ValidationError, kit.shape_inference.InferenceError, TypeError) as error:
+    except (kit.checker.ValidationError, kit.shape_inference.InferenceError, *REFUSALS) as error:
         raise ModelError(f"{where}: {short(error)}") from error
 
 

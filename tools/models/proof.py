@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 Tensors = Mapping[str, NDArray[Any]]
-QUIET = 3  # severity of what ONNX Runtime prints itself: errors
+QUIET = 4  # severity of what ONNX Runtime prints itself: what ends the process; errors come as exceptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from common.errors import ConfigError, ModelError
 from tools.models import graph
 from tools.models.adapt import to_opset
+from tools.models.proof import runtime_errors
 from tools.models.simplify import quiet
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def quantize(source: Path, out: Path, recipe: Recipe, tensors: Sequence[Tensor])
                     nodes_to_exclude=heads,
                     calibrate_method=CalibrationMethod[methods[recipe.method]],
                 )
-        except (ValueError, RuntimeError, KeyError, TypeError, IndexError) as error:
+        except (*graph.REFUSALS, *runtime_errors()) as error:
             raise ModelError(f"{source.name} cannot be quantised ({recipe.variant}): {graph.short(error)}") from error
     made = graph.read(out)
     pairs = sum(node.op_type == "QuantizeLinear" for node in made.graph.node)
@@ -154,7 +155,7 @@ def _preprocessed(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         try:
             with quiet():
                 quant_pre_process(str(before), str(after), skip_symbolic_shape=True)
-        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        except (*graph.REFUSALS, *runtime_errors()) as error:
             raise ModelError(f"{where}: cannot be prepared for quantisation: {graph.short(error)}") from error
         made = graph.read(after)
     for index, node in enumerate(made.graph.node):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from common.errors import ConfigError, ModelError
-from tools.models.graph import label, short
+from tools.models.graph import REFUSALS, label, short
 
 if TYPE_CHECKING:
     import onnx
@@ -31,7 +31,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         with quiet():
             made: onnx.ModelProto = onnxslim.slim(model)
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+    except REFUSALS as error:
         raise ModelError(f"onnxslim fails at {label(model.graph.node[0])} or later: {short(error)}") from error
     return made
 

@@ -145,7 +145,7 @@ def cut_at(model: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelPr
     try:
         backbone: onnx.ModelProto = extractor.extract_model([picture], list(tensors))
         head: onnx.ModelProto = extractor.extract_model(list(tensors), names)
-    except (ValueError, KeyError, RuntimeError) as error:
+    except graph.REFUSALS as error:
         raise ModelError(f"cut at {', '.join(tensors)}: {graph.short(error)}") from error
     loose = _missing(head)
     if loose:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError, ModelError
-from services.infer.manifest import read_sidecar
+from common.pixels import Geometry, PixelFormat
+from services.infer.manifest import InputSpec, read_sidecar
 from tools.models import graph
 from tools.models.adapt import Wishes, adapt, to_opset
 from tools.models.frames import pictures
@@ -134,6 +135,25 @@ def test_shapes_that_contradict_each_other_name_the_operator(pyramid, tmp_path):
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="conv2"):
         graph.read(path)
+
+
+def test_operator_whose_name_is_no_text_is_one_clear_error(pyramid, tmp_path):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(pyramid().read_bytes().replace(b"Sigmoid", b"Sig\xff\xfeid"))
+    with pytest.raises(ModelError, match=r"broken.onnx: "):
+        graph.read(path)
+
+
+def test_operator_that_fails_while_it_runs_is_named(pyramid, tmp_path):
+    source, size = pyramid(), Geometry(320, 6, PixelFormat.BGR)  # 6 rows become 3, then 2, and 4 again: no sum with 3
+    with pytest.raises(ModelError, match=r"does not run with input \(1, 3, 6, 320\): .*Name:'add'"):
+        adapt(
+            source,
+            tmp_path / "o.onnx",
+            Wishes(opset=15),
+            InputSpec(multiple=2),
+            [(size, [np.zeros((6, 320, 3), np.uint8)])],
+        )
 
 
 def test_unknown_operator_is_named(pyramid, tmp_path):
