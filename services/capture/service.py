@@ -18,6 +18,7 @@ from services.capture.source import EndOfStream, GeometryChanged, Source, make_s
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
 STATE_S = 1.0  # how often the camera's state is told
 LONG_S = 1.0  # an opening that takes longer is told
+LOAD_GRACE_S = 30.0  # a source's library, read from a slow card
 IDLE_MS = 100
 
 
@@ -47,7 +48,8 @@ class Capture:
             if not self._enabled:
                 self._idle("disabled", "switched off", 1.0)
                 continue
-            source = make_source(self._settings, self._service.stats, paced=self._replay is None)
+            with self._service.grace(LOAD_GRACE_S):
+                source = make_source(self._settings, self._service.stats, paced=self._replay is None)
             began = time.monotonic()
             opening = Opening(source)
             try:

@@ -57,12 +57,11 @@ def test_node_runs_survives_a_kill_and_tells_mqtt(node_dir: Path, broker: int) -
             "cameras": {"door": {"source": "pattern:160x96@2"}},
         })
     )  # fmt: skip
-    command = [sys.executable, "-m", "tools.cli.main"]
-    asked = ["-c", str(node_dir / "vedette.yml")]
-    node = subprocess.Popen([*command, "up", *asked])
+    command = [sys.executable, "-m", "tools.cli.main", "-c", str(node_dir / "vedette.yml")]
+    node = subprocess.Popen([*command, "up"])
 
     def status() -> dict[str, Any]:
-        done = subprocess.run([*command, "status", "--json", *asked], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, "status", "--json"], capture_output=True, text=True, check=False)
         with contextlib.suppress(ValueError):
             return {row["name"]: row for row in json.loads(done.stdout)["processes"]}
         return {}

@@ -88,7 +88,7 @@ class Machine:
                 return text
             lines.append(line)
 
-    def until(self, command: str, wanted: Callable[[str], Any], deadline_s: float = 180) -> str:
+    def until(self, command: str, wanted: Callable[[str], Any], deadline_s: float = 240) -> str:
         """Output of a command once it is as wanted."""
         end = time.monotonic() + deadline_s
         while True:
@@ -130,7 +130,7 @@ class Machine:
             return {}
 
     def report_until(
-        self, name: str, wanted: Callable[[dict[str, Any]], Any], deadline_s: float = 90
+        self, name: str, wanted: Callable[[dict[str, Any]], Any], deadline_s: float = 240
     ) -> dict[str, Any]:
         """The report of a service once it is as wanted."""
 
