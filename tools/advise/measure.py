@@ -15,7 +15,7 @@ from tools.advise.agreement import agreement, recall
 from tools.advise.batch import batch_reason
 from tools.advise.candidate import Candidate, CandidateFailed, Frames, Sample
 from tools.advise.choose import Advice, Crew, Size, Way, best_crew, best_size, best_way
-from tools.bench.backend_rows import OTHERS, available_providers, int8_file
+from tools.bench.backend_rows import OTHERS, available_providers, int8_files
 from tools.bench.report import quantile
 
 CPU = "CPUExecutionProvider"
@@ -69,9 +69,7 @@ def candidates(infer: InferSettings, cores: int) -> list[tuple[str, InferSetting
     rows = [(f"CPU, {count} thread{'s' * (count > 1)}", {"threads": count}) for count in threads]
     made = [(name, dataclasses.replace(plain, **change)) for name, change in rows]  # type: ignore[arg-type]
     one = dataclasses.replace(plain, threads=1)
-    quantised = int8_file(infer)
-    if quantised:
-        made += [("int8 on the CPU", dataclasses.replace(one, model=str(quantised)))]
+    made += [(f"int8 ({file.stem})", dataclasses.replace(one, model=str(file))) for file in int8_files(infer)]
     made += [
         (name.removesuffix("ExecutionProvider"), dataclasses.replace(one, providers=[name]))
         for name in available_providers()

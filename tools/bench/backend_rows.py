@@ -22,7 +22,6 @@ TORCH = {  # modules whose outputs come in the order of the ONNX file, by model
         "checkpoint": "retinaface-mobilenet",
     },
 }
-INT8 = "-int8.onnx"
 OTHERS = {"CPUExecutionProvider", "AzureExecutionProvider"}  # the second runs models of a cloud
 PROVIDERS = "import onnxruntime; print(*onnxruntime.get_available_providers())"
 
@@ -54,7 +53,7 @@ def rows(infer: InferSettings, torch_python: str, int8: Path | None) -> list[Row
     """
     plain = dataclasses.replace(infer, backend="onnxruntime", providers=["CPUExecutionProvider"], workers=1)
     made = [*_torch(plain, torch_python), Row("ONNX Runtime fp32", plain)]
-    quantised = int8 or int8_file(infer)
+    quantised = int8 or next(iter(int8_files(infer)), None)
     made.append(
         Row("ONNX Runtime INT8", dataclasses.replace(plain, model=str(quantised)))
         if quantised
@@ -72,16 +71,17 @@ def rows(infer: InferSettings, torch_python: str, int8: Path | None) -> list[Row
     return made
 
 
-def int8_file(infer: InferSettings) -> Path | None:
-    """The quantised form of the settings' model beside it, when somebody made one."""
+def int8_files(infer: InferSettings) -> list[Path]:
+    """Quantised forms of the settings' model beside it, as `vedette models quantize` leaves them."""
     _, path = find_model(infer.model, cache_dir() / "models")
-    beside = [path.with_name(f"{path.stem}{INT8}"), path.with_name(f"{Path(infer.model).stem}{INT8}")]
-    return next((file for file in beside if file.is_file() and file.with_suffix(".toml").is_file()), None)
+    stems = dict.fromkeys((path.stem, Path(infer.model).stem))
+    found = [file for stem in stems for file in sorted(path.parent.glob(f"{stem}-int8*.onnx"))]
+    return [file for file in found if file.with_suffix(".toml").is_file()]
 
 
 def _quantise(infer: InferSettings) -> str:
     _, path = find_model(infer.model, cache_dir() / "models")
-    return f"vedette models quantize {infer.model} --out {path.with_name(f'{Path(infer.model).stem}{INT8}')}"
+    return f"vedette models quantize {infer.model} --out {path.with_name(f'{Path(infer.model).stem}-int8.onnx')}"
 
 
 def available_providers() -> list[str]:
