@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import gc
 import logging
 import os
@@ -14,10 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from common import config
-from common.bus import Bus
 from common.errors import ConfigError
 from common.fleet import FLEET
 from common.heartbeat import Guard, Heartbeat
@@ -25,6 +25,9 @@ from common.placement import Placement
 from common.pulse import Pulse
 from common.settings import Settings
 from common.stats import Stats, stats_path, write_json
+
+if TYPE_CHECKING:
+    from common.bus import Bus
 
 HANG_S = 4.0  # a loop that has not come round for so long is ended
 MARGIN_S = 0.5  # a hung loop ends itself at its limit and leaves a stack dump; others come after that
@@ -45,7 +48,6 @@ class Service:
         argument: Camera, or index of the worker, or empty.
         settings: Of the node.
         stats: Counters of this process.
-        bus: Its sockets.
         placement: Its cores and policy.
     """
 
@@ -56,7 +58,6 @@ class Service:
         self.runtime_dir = config.make_private(Path(settings.runtime_dir))
         self.state_dir = config.make_private(Path(settings.state_dir))
         self.placement = Placement(family, self.name, settings)
-        self.bus = Bus(self.runtime_dir, self.stats, self.placement.bus_priority, self.placement.bus_cores)
         self._stop = False
         self._hang_s = HANG_S
         self._started_ns = time.monotonic_ns()
@@ -68,6 +69,13 @@ class Service:
         self._guard = Guard(self.runtime_dir, os.getppid()) if self._pipe else None
         if self._pipe:
             os.set_blocking(1, False)
+
+    @functools.cached_property
+    def bus(self) -> Bus:
+        """Its sockets; a process without any is spared the libraries behind them, 12 MB."""
+        from common.bus import Bus
+
+        return Bus(self.runtime_dir, self.stats, self.placement.bus_priority, self.placement.bus_cores)
 
     @property
     def stopping(self) -> bool:
@@ -118,6 +126,11 @@ class Service:
             self._hang_s = before
             self._arm()
             self._report()  # the watchdog goes by the limit in the report
+
+    def close_bus(self) -> None:
+        """Close its sockets, if there are any."""
+        if "bus" in vars(self):
+            self.bus.close()
 
     def end_heartbeat(self) -> None:
         """The loop has ended in order: nobody is to miss it."""
@@ -225,7 +238,7 @@ def _run(service: Service, main: Callable[[Service], None]) -> tuple[int, str]:
         main(service)
     finally:
         faulthandler.dump_traceback_later(HANG_S, exit=True)  # closing may hang too
-        service.bus.close()
+        service.close_bus()
         stats_path(service.runtime_dir, service.name).unlink(missing_ok=True)
         service.end_heartbeat()
         faulthandler.cancel_dump_traceback_later()

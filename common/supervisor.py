@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
-import xmlrpc.client
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -115,46 +111,16 @@ class Supervisor:
             return False
 
     def _call(self, method: str, *arguments: Any, accept: int | None = None) -> Any:
-        transport = _UnixTransport(self._path, self._timeout_s)
-        try:
-            with xmlrpc.client.ServerProxy("http://node", transport=transport) as proxy:
-                return getattr(proxy, method)(*arguments)
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode == accept:
-                return None
-            what = " ".join(map(str, [method.removeprefix("supervisor."), *arguments[:1]]))
-            raise DeviceError(f"supervisord refused {what}: {fault.faultString}") from fault
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
-            raise DeviceError(f"no supervisord answers at {self._path}: {error}") from error
+        from common.unixrpc import call  # 4 MB that a process which only reads notes need not have
+
+        refusal, answer = call(self._path, self._timeout_s, method, arguments)
+        if refusal is None or refusal.code == accept:
+            return answer
+        what = " ".join(map(str, [method.removeprefix("supervisor."), *arguments[:1]]))
+        raise DeviceError(f"supervisord refused {what}: {refusal.text}")
 
 
 def _program(row: dict[str, Any]) -> ProgramInfo:
     return ProgramInfo(
         row["name"], row["statename"], row["pid"], row["exitstatus"], row["spawnerr"], row["stderr_logfile"]
     )
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    """XML-RPC over a unix socket, one connection a call."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__()
-        self._path, self._timeout_s = path, timeout_s
-
-    def request(self, host: Any, handler: str, request_body: Any, verbose: bool = False) -> Any:  # noqa: ARG002
-        """Send one call and parse its answer."""
-        connection = http.client.HTTPConnection("localhost", timeout=self._timeout_s)
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.sock.settimeout(self._timeout_s)
-            connection.sock.connect(str(self._path))
-            connection.request("POST", "/RPC2", request_body, {"Content-Type": "text/xml"})
-            response = connection.getresponse()
-            if response.status != HTTPStatus.OK:
-                raise xmlrpc.client.ProtocolError(host, response.status, response.reason, {})
-            parser, unmarshaller = self.getparser()
-            parser.feed(response.read())
-            parser.close()
-            return unmarshaller.close()
-        finally:
-            connection.close()

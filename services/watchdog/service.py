@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import signal
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ STOPPED_LOOKS = 3  # in a row that a process is found stopped: somebody may hold
 START_S = 30.0  # from its start to its first sign of life: Python on a slow card takes its time
 LATE_S = 2.0  # a watchdog that was itself held up for so long judges nobody in this round
 STDIN = 0
+WAIT_S = 0.2  # the heartbeat wants a round that often
 LAST_BYTES = 8000  # of a log: a stack dump with some threads
 ORDINARY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3} [A-Z]+ ")  # how a line of ours begins
 
@@ -216,7 +218,7 @@ def main(service: Service) -> None:
     listener = Listener()
     watchdog.catch_up()
     while not service.stopping:
-        if STDIN in service.bus.wait(200, fds=[STDIN]):
+        if select.select([STDIN], [], [], WAIT_S)[0]:
             changes = listener.read()
             if changes is None:
                 break
