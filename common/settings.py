@@ -99,6 +99,7 @@ class InferSettings:
     remote: RemoteSettings = field(default_factory=RemoteSettings)
     min_score: Fraction = 0.6
     nms_iou: Fraction | None = None  # None: as the model wants it
+    camera_motion: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ VERSION rises. Times are CLOCK_MONOTONIC nanoseconds. Arrays travel as their lit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -147,6 +147,10 @@ class Claim:
         )  # fmt: skip
 
 
+def _unknown_motion() -> NDArray[np.float32]:
+    return np.empty(0, np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectionResult(Message):
     """What a worker found in one frame (topic `results`).
@@ -160,6 +164,8 @@ class DetectionResult(Message):
         boxes: Shape (N, 4), xyxy in pixels of the frame, float32.
         scores: Shape (N,), in [0, 1], float32.
         landmarks: Shape (N, 10), x and y of eyes, nose and mouth corners in pixels; (0, 10) when the model has none.
+        moved_since: Sequence number of the frame that `motion` begins at; 0 when the motion is not known.
+        motion: How the camera moved since then: rows of an affine map of pixels, shape (6,); (0,) when not known.
     """
 
     frame: FrameHandle
@@ -170,24 +176,30 @@ class DetectionResult(Message):
     boxes: Boxes
     scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
+    moved_since: int = 0
+    motion: NDArray[np.float32] = field(default_factory=_unknown_motion)
 
-    TYPES: ClassVar = (list, list, int, int, int, bytes, bytes, bytes)
+    TYPES: ClassVar = (list, list, int, int, int, bytes, bytes, bytes, int, bytes)
 
     def pack(self) -> bytes:
         return pack_fields(
             self.frame.fields(), self.claim.fields(), self.width, self.height, self.finished_ns,
             *(array.astype("<f4", copy=False).tobytes() for array in (self.boxes, self.scores, self.landmarks)),
+            self.moved_since, self.motion.astype("<f4", copy=False).tobytes(),
         )  # fmt: skip
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        frame, claim, width, height, finished_ns, *raw = unpack_fields(data, cls.TYPES, "results")
+        frame, claim, width, height, finished_ns, *raw, since, affine = unpack_fields(data, cls.TYPES, "results")
         if tuple(map(type, frame)) != FrameHandle.TYPES or tuple(map(type, claim)) != (int,) * 6:
             raise WireError("results: handle or claim does not fit")
         boxes, scores = unpack_array(raw[0], 4, "<f4", "results"), unpack_array(raw[1], 1, "<f4", "results")
         landmarks = unpack_array(raw[2], 10, "<f4", "results")
         check_lengths(len(boxes), "results", scores, *([landmarks] if len(landmarks) else []))
-        return cls(FrameHandle(*frame), Claim(*claim), width, height, finished_ns, boxes, scores, landmarks)
+        motion = unpack_array(affine, 1, "<f4", "results")
+        check_lengths(6 if since else 0, "results", motion)
+        handle, taken = FrameHandle(*frame), Claim(*claim)
+        return cls(handle, taken, width, height, finished_ns, boxes, scores, landmarks, since, motion)
 
 
 TENTATIVE, CONFIRMED, LOST = 0, 1, 2

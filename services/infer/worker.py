@@ -20,6 +20,7 @@ from common.service import Service
 from common.wire import Claim, DetectionResult, FrameHandle
 
 if TYPE_CHECKING:
+    from services.infer.camera_motion import CameraMotion
     from services.infer.detector import Detections, Detector
     from services.infer.gate import MotionGate
 
@@ -49,6 +50,7 @@ class Worker:
         self._lease: Lease | None = None
         self._lease_until_ns = 0
         self._gates: dict[str, MotionGate] = {}
+        self._motions: dict[str, CameraMotion] = {}
         self._trouble = ""
 
     def serve(self, detector: Detector) -> None:
@@ -58,12 +60,15 @@ class Worker:
             DeviceError: The accelerator failed.
             ModelError: The model does not take a camera's picture.
         """
+        from services.infer.camera_motion import CameraMotion
         from services.infer.gate import MotionGate
 
         self._prepared.clear()
         settings = self._service.settings
         gated = [name for name, row in settings.cameras.items() if row.motion_gate and not self._replay]
         self._gates = {name: MotionGate() for name in gated}
+        wanted = settings.infer.camera_motion and settings.track.mode == "face"
+        self._motions = {name: CameraMotion() for name in settings.cameras} if wanted else {}
         while not self._service.stopping:
             self._service.beat("running", self._trouble or detector.placement.fallback)
             self._hear()
@@ -192,9 +197,13 @@ class Worker:
         """Detect, tell, and keep the lease for a while: whoever hears of the result may want the pixels."""
         handle, geometry = lease.handle, lease.geometry
         found, ran = self._find(detector, lease)
+        camera = self._motions.get(handle.camera)
+        motion = camera.follow(lease.planes, handle, found.boxes, geometry.width) if camera else ()
         finished_ns = time.monotonic_ns()
         self._lease_until_ns = finished_ns + IDLE_LEASE_NS
-        self._results.send(DetectionResult(handle, claim, geometry.width, geometry.height, finished_ns, *found))
+        self._results.send(
+            DetectionResult(handle, claim, geometry.width, geometry.height, finished_ns, *found, *motion)
+        )
         self._stats.count("frames")
         self._stats.count("faces", len(found.scores))
         self._stats.latency("wait", claim.claimed_ns - handle.captured_ns)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.eventlog import Event
 from common.settings import Settings
@@ -45,14 +46,15 @@ class Camera:
 
     def take(self, result: DetectionResult, now_ns: int) -> list[Event]:
         """Follow the faces to the next frame; returns what is to be told."""
+        motion = self._motion(result)
         step = self.clock.advance(result.frame, now_ns)
         self._size = (max(result.width, 1), max(result.height, 1))
         events: list[Event] = []
         if step.broken:  # who was not seen for so long is gone, even if somebody stands in the same place
             events = self._pass(step)
-            step = Step(step.at_ns, 0.0, broken=False)
+            step, motion = Step(step.at_ns, 0.0, broken=False), None
         boxes, scores = result.boxes.astype(np.float64), result.scores.astype(np.float64)
-        return events + self._observe(self._tracker.step(boxes, scores, step.dt), step)
+        return events + self._observe(self._tracker.step(boxes, scores, step.dt, motion), step)
 
     def tick(self, now_ns: int) -> list[Event]:
         """Let faces end when results have stopped; returns what is to be told. In a replay only its end counts."""
@@ -141,6 +143,16 @@ class Camera:
         """Go on with faces from before a restart."""
         self.faces.restore(faces, self.track_ids)
         self.changed = True
+
+    def _motion(self, result: DetectionResult) -> NDArray[np.float64] | None:
+        """How the camera moved since the frame that was taken last; None when the worker cannot tell.
+
+        A worker compares with the frame that it saw last itself: with several workers that is often an older one.
+        """
+        if not result.moved_since or not self.clock.is_last(result.frame.epoch, result.moved_since):
+            return None
+        motion = result.motion.astype(np.float64).reshape(2, 3)
+        return motion if np.isfinite(motion).all() else None
 
     def _pass(self, step: Step) -> list[Event]:
         return self._observe(self._tracker.step(NO_BOXES, NO_SCORES, step.dt), step)

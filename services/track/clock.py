@@ -72,6 +72,10 @@ class CameraClock:
         """Take the rate that the camera says it has; 0 means that it does not know."""
         self._announced_fps = fps if LEAST_FPS <= fps <= MOST_FPS else 0.0
 
+    def is_last(self, epoch: int, seq: int) -> bool:
+        """True for the frame that was followed last."""
+        return epoch == self._epoch and seq == self._seq
+
     def knows(self, frame: FrameHandle) -> bool:
         """True for a frame that was followed already, or one before it."""
         return frame.epoch == self._epoch and frame.seq <= self._seq

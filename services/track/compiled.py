@@ -37,8 +37,8 @@ class CompiledSort(Sort):
         self._owner: Index = np.empty(ROOM, np.int64)
         super().__init__(max_age, min_hits, iou_threshold)
 
-    def update(self, detections: Array, dt: float = 1.0) -> Array:
-        """As `Sort.update`."""
+    def update(self, detections: Array, dt: float = 1.0, motion: Array | None = None) -> Array:  # noqa: ARG002
+        """As `Sort.update`; SORT knows no motion of the camera."""
         wanted = self._counters[N] + len(detections)
         if wanted > len(self._seen):
             self._grow(int(wanted))
@@ -46,7 +46,7 @@ class CompiledSort(Sort):
         out: Array = advance(detections, self._records, self._seen, self._owner, self._counters, self._parameters)
         return out
 
-    def _advance(self, detections: Array, dt: float) -> None:
+    def _advance(self, detections: Array, dt: float, motion: Array | None = None) -> None:  # noqa: ARG002
         self._dt = dt
         self.update(np.ascontiguousarray(detections.T), dt)
 

@@ -10,6 +10,7 @@ Source:
     (an unsure detection moves its track less).
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -80,7 +81,8 @@ class FaceTracker(Population):
                 detection that overlaps nothing goes on with a track; 0 for no matching by distance.
             memory: How much longer than `max_age` a face can be found again by distance; 0 for not at all.
             coast: How many updates a confirmed track is shown without a detection; 0 for none.
-            camera: Whether a shift that most faces share is taken as motion of the camera.
+            camera: Whether tracks go with the camera's motion: with the one that is given, else with a shift that most
+                faces share.
             manoeuvre: Whether a face that jumps makes its own velocity uncertain.
         """
         super().__init__()
@@ -109,6 +111,18 @@ class FaceTracker(Population):
         np.maximum(table[2:4], least, out=table[2:4])  # a box that shrinks in the dark must not vanish
         table[AGE : IDLE + 1] += dt
 
+    def _warp(self, table: Array, motion: Array) -> None:
+        """Boxes, velocities and last seen places go with the background; what they vary by stays."""
+        if not self.camera:
+            return
+        turn, shift = motion[:, :2], motion[:, 2:]
+        grown = math.sqrt(abs(np.linalg.det(turn)))
+        for boxes in (table[kalman.X], table[SEEN]):
+            boxes[:2] = turn @ boxes[:2] + shift
+            boxes[2:] *= grown
+        table[kalman.V][:2] = turn @ table[kalman.V][:2]
+        table[kalman.V][2:] *= grown
+
     def _measure(self, xyxy: Array) -> Array:
         return to_cxcywh(xyxy)
 
@@ -120,7 +134,7 @@ class FaceTracker(Population):
         if not len(scores):
             self._count(NONE, NONE, scores)
             return sure
-        if self.camera:
+        if self.camera and self._motion is None:
             self._follow_camera(boxes[:, sure])
         near = (self._table[IDLE] <= self.max_age).nonzero()[0]
         t1, d1 = self._by_overlap(near, sure, boxes, xyxy)

@@ -19,6 +19,7 @@ Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 ID, SCORE, DETECTION, HITS, STREAK, AGE, IDLE = range(kalman.ROWS, kalman.ROWS + 7)
+STILL: Final[Array] = np.eye(2, 3)
 NONE: Final[Index] = np.empty(0, np.int64)
 COUNTERS_END: Final = kalman.ROWS + 7
 
@@ -37,29 +38,31 @@ class Population(ABC):
         self._frames = 0
         self._last_id = 0
         self._dt = 1.0
+        self._motion: Array | None = None
         self._table: Array = np.empty((self.rows, 0))
         self._blank: Array = np.zeros((self.rows, 1))
         self._blank[HITS] = 1.0
 
-    def update(self, detections: Array, dt: float = 1.0) -> Array:
+    def update(self, detections: Array, dt: float = 1.0, motion: Array | None = None) -> Array:
         """Take one frame's detections and give the tracks to show.
 
         Args:
             detections: Shape (N, 5): box xyxy in pixels, score; N may be 0. Rows that are not finite or have no area
                 are counted in `ignored` and left out.
             dt: Time since the last update in nominal frames.
+            motion: How the camera moved since the last update, affine map of pixels, shape (2, 3); None: not known.
 
         Returns:
             Shape (M, 5): box xyxy in pixels, track id.
         """
-        self._advance(detections.T.copy(), dt)
+        self._advance(detections.T.copy(), dt, motion)
         shown = self._shown().nonzero()[0]
         out = np.empty((5, len(shown)))
         out[:4] = self._places(self._table).take(shown, 1)
         out[4] = self._table[ID].take(shown)
         return out.T
 
-    def step(self, boxes: Array, scores: Array, dt: float = 1.0) -> Tracks:
+    def step(self, boxes: Array, scores: Array, dt: float = 1.0, motion: Array | None = None) -> Tracks:
         """Take one frame's detections and give every live track.
 
         Args:
@@ -67,8 +70,9 @@ class Population(ABC):
                 `ignored` and left out.
             scores: Shape (N,).
             dt: Time since the last update in nominal frames.
+            motion: How the camera moved since the last update, affine map of pixels, shape (2, 3); None: not known.
         """
-        self._advance(np.concatenate((boxes.T, scores[None]), dtype=np.float64), dt)
+        self._advance(np.concatenate((boxes.T, scores[None]), dtype=np.float64), dt, motion)
         return self.tracks
 
     @property
@@ -79,7 +83,7 @@ class Population(ABC):
     def predict(self, dt: float) -> Tracks:
         """The tracks as they would be `dt` nominal frames from now, without a detection; nothing is changed."""
         ahead = self._table.copy()
-        self._move(ahead, dt)
+        self._go_on(ahead, dt)
         ahead[DETECTION] = -1.0
         return self._snapshot(ahead)
 
@@ -142,7 +146,10 @@ class Population(ABC):
     def _states(self, shown: Mask) -> NDArray[np.uint8]:
         """TENTATIVE, CONFIRMED or LOST for each track."""
 
-    def _advance(self, detections: Array, dt: float) -> None:
+    def _warp(self, table: Array, motion: Array) -> None:  # noqa: B027
+        """Take the motion of the camera into account in place, after `_move`; a mode may leave it."""
+
+    def _advance(self, detections: Array, dt: float, motion: Array | None = None) -> None:
         index = usable(detections)
         if index is not None:
             self.ignored += detections.shape[1] - len(index)
@@ -152,6 +159,9 @@ class Population(ABC):
         self._dt = dt
         if self._table.shape[1]:
             self._move(self._table, dt)
+        self._motion = motion
+        if motion is not None:
+            self._warp(self._table, motion)
         boxes = self._measure(xyxy)
         new = self._associate(xyxy, boxes, scores)
         if new.size:
@@ -194,9 +204,15 @@ class Population(ABC):
         self._last_id += len(new)
         self._table = np.concatenate((self._table, born), axis=1)
 
+    def _go_on(self, table: Array, dt: float) -> None:
+        """Predict in place, while the camera moves on as it did."""
+        self._move(table, dt)
+        if self._motion is not None and self._dt > 0.0:
+            self._warp(table, STILL + (self._motion - STILL) * (dt / self._dt))
+
     def _snapshot(self, table: Array) -> Tracks:
         ahead = table.copy()
-        self._move(ahead, 1.0)
+        self._go_on(ahead, 1.0)
         shown = self._shown()
         return Tracks(
             ids=table[ID].astype(np.int64),

@@ -55,7 +55,13 @@ class Tracker(Protocol):
     def tracks(self) -> Tracks:
         """Every live track after the last step."""
 
-    def step(self, boxes: NDArray[np.float64], scores: NDArray[np.float64], dt: float = 1.0) -> Tracks:
+    def step(
+        self,
+        boxes: NDArray[np.float64],
+        scores: NDArray[np.float64],
+        dt: float = 1.0,
+        motion: NDArray[np.float64] | None = None,
+    ) -> Tracks:
         """Take one frame's detections; see `Sort.step`."""
 
     def update(self, detections: NDArray[np.float64], dt: float = 1.0) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ MESSAGES: dict[str, Any] = {
     "camera": CameraState("door", "offline", "no such file: café.mp4", 1280, 720, 29.97, 30.0, 99, 10**12),
     "results": DetectionResult(
         HANDLE, Claim(2**61, 2**20 - 1, 3, -1, 0, 10**12 + 9), 1280, 720, 10**12 + 10, BOXES,
-        np.array([0.5, 0.75], "<f4"), LANDMARKS,
+        np.array([0.5, 0.75], "<f4"), LANDMARKS, 76, np.array([1, 0, -3.5, 0, 1, 2], "<f4"),
     ),
     "tracks": TrackFrame(
         HANDLE, 1280, 720, 1, 2, 3, ids=np.array([7, 9], "<i8"), boxes=BOXES, velocities=BOXES * 0,

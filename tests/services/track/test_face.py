@@ -187,3 +187,36 @@ def test_a_thing_of_doubtful_score_is_shown_only_where_it_is_sure():
         tracker = FaceTracker(start_score=0.6, low_score=0.3, firm_score=firm_score, confirm_score=0.6)
         shown = [len(feed(tracker, face(100, score=score))) for score in scores]
         assert shown[3:] == wanted
+
+
+def panned(camera):
+    """One face that stands still before a camera that pans by two of its widths a frame, and stops for a moment."""
+    tracker, ids, x = FaceTracker(camera=camera), set(), 100.0
+    for k in range(30):
+        step = 100.0 if k % 10 else 0.0
+        x += step if k < 15 else -step
+        out = tracker.update(
+            np.array([face(x)]), 1.0, np.array([[1.0, 0.0, step if k < 15 else -step], [0.0, 1.0, 0.0]])
+        )
+        ids |= set(out[:, 4].astype(int))
+    return ids, tracker
+
+
+def test_a_face_keeps_its_id_while_the_camera_pans():
+    assert panned(camera=True)[0] == {1}
+    assert panned(camera=False)[0] != {1}
+
+
+def test_a_prediction_goes_on_with_the_camera():
+    _, tracker = panned(camera=True)
+    np.testing.assert_allclose(tracker.tracks.velocities[0], [-100, 0, -100, 0], atol=2)
+    np.testing.assert_allclose(tracker.predict(0.5).boxes[0] - tracker.tracks.boxes[0], [-50, 0, -50, 0], atol=2)
+
+
+def test_a_face_that_is_away_is_looked_for_where_the_camera_left_it():
+    tracker = FaceTracker()
+    feed(tracker, face(1000), times=10)
+    for step in (40.0, -40.0):
+        for _ in range(10):
+            tracker.update(NOTHING, 1.0, np.array([[1.0, 0.0, step], [0.0, 1.0, 0.0]]))
+    assert feed(tracker, face(1005)) == [1]
