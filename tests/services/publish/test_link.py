@@ -176,7 +176,11 @@ class Gateway:
                 peer, _ = self._server.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+            threading.Thread(target=self._serve_until_gone, args=(peer,), daemon=True).start()
+
+    def _serve_until_gone(self, peer: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError):
+            self._serve(peer)
 
     def _serve(self, peer: socket.socket) -> None:
         with peer, peer.makefile("rb") as stream, socket.create_connection(("127.0.0.1", self._broker_port)) as broker:
