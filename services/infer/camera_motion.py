@@ -23,7 +23,7 @@ from common.wire import FrameHandle
 Boxes = NDArray[np.float32]
 
 WIDEST = 240  # columns of the small picture
-CORNERS = 80  # more are no better and take longer
+CORNERS = 60  # more are no better and take longer
 LEAST_CORNERS = 12  # with fewer there is no telling background from what moves
 AGREE = 0.6  # part of the corners that must move alike
 SLACK_PX = 1.0  # of the small picture, in which a corner may differ
@@ -76,34 +76,37 @@ class CameraMotion:
 
 
 def _small(plane: Plane) -> Plane:
-    """A small grey copy: the green of colours, the luma of the others."""
-    height, width = plane.shape[:2]
-    size = (WIDEST, max(1, round(height * WIDEST / width)))
-    small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
-    if small.ndim == 3:
-        small = np.ascontiguousarray(small[:, :, 1 if small.shape[2] == 3 else 0])
-    return np.asarray(small, np.uint8)
+    """A small grey copy: the green of colours, the luma of the others.
+
+    Halved again and again: three times faster than at once by a factor that is no power of two.
+    """
+    while plane.shape[1] > WIDEST:
+        height, width = plane.shape[0] // 2, plane.shape[1] // 2
+        part = plane[: 2 * height, : 2 * width]
+        plane = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.ascontiguousarray(plane[:, :, 1 if plane.shape[2] == 3 else 0]) if plane.ndim == 3 else plane.copy()
 
 
 def _similarity(before: Plane, now: Plane, boxes: Boxes) -> NDArray[np.float64] | None:
     """Map from one small picture to the next, shape (2, 3); None when too few corners agree on one."""
-    if np.count_nonzero(cv2.absdiff(before, now) > STILL) * 100 < before.size:
-        return SAME.reshape(2, 3).astype(np.float64)
     mask = np.full(before.shape, 255, np.uint8)
     for x1, y1, x2, y2 in boxes:
         wide, high = AROUND * (x2 - x1), AROUND * (y2 - y1)
         left, top = max(int(x1 - wide), 0), max(int(y1 - high), 0)
         mask[top : int(y2 + high) + 1, left : int(x2 + wide) + 1] = 0
+    changed = cv2.bitwise_and(cv2.absdiff(before, now), mask) > STILL
+    if np.count_nonzero(changed) * 100 < before.size:
+        return SAME.reshape(2, 3).astype(np.float64)
     corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.01, 5, mask=mask)
     if corners is None or len(corners) < LEAST_CORNERS:
         return None
     nowhere = np.empty(0, np.float32)
-    moved, followed, _ = cv2.calcOpticalFlowPyrLK(before, now, corners, nowhere, winSize=(15, 15), maxLevel=4)
+    moved, followed, _ = cv2.calcOpticalFlowPyrLK(before, now, corners, nowhere, winSize=(15, 15), maxLevel=3)
     good = followed.ravel() == 1
     if np.count_nonzero(good) < LEAST_CORNERS:
         return None
     matrix, inliers = cv2.estimateAffinePartial2D(
-        corners[good], moved[good], method=cv2.RANSAC, ransacReprojThreshold=SLACK_PX, maxIters=500
+        corners[good], moved[good], method=cv2.RANSAC, ransacReprojThreshold=SLACK_PX, maxIters=200
     )
     if matrix is None or np.count_nonzero(inliers) < max(AGREE * np.count_nonzero(good), LEAST_CORNERS):
         return None
