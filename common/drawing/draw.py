@@ -131,7 +131,7 @@ def _text_px(picture: Plane) -> int:
     return max(10, min(28, int(picture.shape[0]) // 28))
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)  # 11 kB each at 540 rows; more only made a long-watched page grow
 def _tag(text: str, px: int, fill: Bgr) -> Plane:
     """A filled label; ages change once a second, so most frames find theirs here."""
     bright = 0.114 * fill[0] + 0.587 * fill[1] + 0.299 * fill[2] > 110
