@@ -8,11 +8,11 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from common.drawing.marks import Kind, Mark
+from common.drawing.opencv import opencv
 from common.pixels import Plane
 
 Bgr = tuple[int, int, int]
@@ -42,6 +42,7 @@ def colour(track_id: int) -> Bgr:
 
 def draw(picture: Plane, marks: Iterable[Mark]) -> None:
     """Draw the boxes in place; tags last, so that no box crosses a tag."""
+    cv2 = opencv()
     marks = list(marks)
     stroke = max(1, round(min(picture.shape[:2]) / 240))
     for mark in marks:
@@ -88,6 +89,7 @@ def placeholder(size: tuple[int, int], camera: str, status: str, reason: str) ->
 
 
 def _outline(picture: Plane, mark: Mark, stroke: int) -> None:
+    cv2 = opencv()
     path = _rounded(mark.box)
     wide = stroke if mark.kind is Kind.SEEN else max(1, stroke - 1)
     lines = _dashes(path, DASH_PX * stroke) if mark.kind is Kind.LOST else [path]
@@ -151,6 +153,7 @@ def _blit(picture: Plane, tag: Plane, x: int, y: int) -> None:
 
 
 def _crossed_camera(picture: Plane, centre: Point, unit: int) -> None:
+    cv2 = opencv()
     x, y = centre
     line = max(2, unit // 7)
     cv2.rectangle(picture, (x - 2 * unit, y - unit), (x + unit // 2, y + unit), DIM, line, cv2.LINE_AA)
@@ -170,10 +173,12 @@ def _centre(picture: Plane, y: int, text: str, px: int, ink: Bgr, *, bold: bool 
 @functools.cache
 def _font() -> Any:
     """The font of OpenCV 5; None before, which has strokes only."""
+    cv2 = opencv()
     return cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
 
 
 def _text(picture: Plane, at: Point, text: str, px: int, ink: Bgr, *, bold: bool) -> None:
+    cv2 = opencv()
     font = _font()
     if font is not None:
         cv2.putText(picture, text, at, ink, font, px, 600 if bold else 400)
@@ -183,6 +188,7 @@ def _text(picture: Plane, at: Point, text: str, px: int, ink: Bgr, *, bold: bool
 
 
 def _text_width(text: str, px: int, *, bold: bool) -> int:
+    cv2 = opencv()
     font = _font()
     if font is not None:
         return int(cv2.getTextSize((4096, 4096), text, (0, 0), font, px, 600 if bold else 400)[2])

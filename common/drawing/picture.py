@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.drawing.opencv import opencv
 from common.pixels import Geometry, PixelFormat, Plane
 
 MOSAIC_CELLS = 6  # across the longer side of a covered box, margin included: about four across the face itself
-
-cv2.setNumThreads(1)  # the cores belong to the workers; a pool of threads gains nothing at this size
 
 
 def view_size(geometry: Geometry, width: int) -> tuple[int, int]:
@@ -40,6 +38,7 @@ def shrink(planes: Sequence[Plane], geometry: Geometry, size: tuple[int, int]) -
     Returns:
         A new picture, shape (height, width, 3), BGR.
     """
+    cv2 = opencv()
     match geometry.pixel_format:
         case PixelFormat.BGR:
             return _owned(_scale(planes[0], size), planes[0])
@@ -65,6 +64,7 @@ def cover(picture: Plane, boxes: NDArray[np.int32]) -> None:
         picture: Shape (height, width, 3).
         boxes: Shape (N, 4), xyxy in pixels of the picture, inside of it.
     """
+    cv2 = opencv()
     for x1, y1, x2, y2 in boxes.tolist():
         patch = picture[y1:y2, x1:x2]
         if not patch.size:
@@ -78,10 +78,12 @@ def cover(picture: Plane, boxes: NDArray[np.int32]) -> None:
 
 def encode(picture: Plane, quality: int) -> bytes:
     """The picture as a JPEG file."""
+    cv2 = opencv()
     return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
 
 
 def _scale(plane: Plane, size: tuple[int, int]) -> Plane:
+    cv2 = opencv()
     if (plane.shape[1], plane.shape[0]) == size:
         return plane
     halved = plane.shape[1] >= 2 * size[0]  # below that, linear has no gaps and costs a third
@@ -90,6 +92,7 @@ def _scale(plane: Plane, size: tuple[int, int]) -> Plane:
 
 def _scale_pairs(plane: Plane, size: tuple[int, int]) -> Plane:
     """As `_scale`, for two interleaved channels: OpenCV's quick way to halve knows one, three and four."""
+    cv2 = opencv()
     if plane.shape[1] < 2 * size[0]:
         return _scale(plane, size)
     return _plane(cv2.merge([_scale(_plane(channel), size) for channel in cv2.split(plane)]))

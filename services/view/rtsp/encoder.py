@@ -6,9 +6,9 @@ import logging
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
+from common.drawing.opencv import opencv
 from common.errors import DeviceError
 from common.pixels import Plane
 from common.settings import RtspSettings
@@ -138,6 +138,7 @@ class Encoder:
 
 def _frame(pixels: Plane) -> VideoFrame:
     """The picture in planes; a copy of whole rows, which PyAV's own way does one by one."""
+    cv2 = opencv()
     import av
 
     height, width = pixels.shape[:2]
