@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from common.errors import ConfigError, DeviceError
+from tools.bench.badline import BadLine
 from tools.bench.gate import Gate
 from tools.bench.private import free_port
 from tools.bench.witness import Witness
@@ -27,27 +28,41 @@ class Outage:
     """The broker, the gate and the witness.
 
     Attributes:
+        host: Address of the broker for the node.
         port: Where the node shall find the broker: the gate's.
         witness: Who hears everything from the broker itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, line: BadLine | None = None) -> None:
+        """Start.
+
+        Args:
+            line: The broker stands at its far end, and there is no gate.
+        """
         program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
         if program is None:
             raise ConfigError("chaos needs a broker: apt install mosquitto")
+        self.host = line.far if line else "127.0.0.1"
         self._own_port = free_port()
         self._directory = Path(tempfile.mkdtemp(prefix="vd-"))
         self._directory.chmod(0o755)  # mosquitto leaves root behind
         configuration = self._directory / "mosquitto.conf"
         configuration.write_text(
-            f"listener {self._own_port} 127.0.0.1\nallow_anonymous true\n"
+            f"listener {self._own_port} {self.host}\nallow_anonymous true\n"
             "max_queued_messages 0\nmax_inflight_messages 0\n"
         )
-        self._command = [sys.executable, str(tether.__file__), program, "-c", str(configuration)]
+        self._command = [
+            *(line.prefix if line else []),
+            sys.executable,
+            str(tether.__file__),
+            program,
+            "-c",
+            str(configuration),
+        ]
         self._process = self._start()
         self._gate = Gate(self._own_port)
-        self.port = self._gate.port
-        self.witness = Witness(self._own_port)
+        self.port = self._own_port if line else self._gate.port
+        self.witness = Witness(self._own_port, self.host)
         self.witness.wait_here()
 
     def kill(self) -> None:
@@ -93,7 +108,7 @@ class Outage:
         end = time.monotonic() + START_S
         while True:
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self._own_port)) == 0:
+                if probe.connect_ex((self.host, self._own_port)) == 0:
                     return process
             if process.poll() is not None or time.monotonic() > end:
                 raise DeviceError("mosquitto does not listen")

@@ -22,6 +22,7 @@ from common.settings import Settings
 from common.shm import segments
 from common.stats import read_stats
 from common.wire import TrackFrame
+from tools.bench.badline import BadLine
 from tools.bench.crowd import source, who_is_who, write_crowd
 from tools.bench.outage import Outage
 from tools.bench.private import LOOK_S, demo_clip, free_port, until, well
@@ -194,9 +195,9 @@ def as_row(event: Event) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def patient(path: str = "pan", **tree: Any) -> Iterator[Patient]:
-    """A node with a broker, a witness and observers; everything is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="vd-") as name, Outage() as outage:
+def patient(path: str = "pan", line: BadLine | None = None, **tree: Any) -> Iterator[Patient]:
+    """A node with a broker (at the far end of a line), a witness and observers; everything is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="vd-") as name, Outage(line) as outage:
         directory = Path(name)
         directory.chmod(0o700)
         photo = write_crowd(demo_clip(), directory / "crowd.png")
@@ -204,7 +205,7 @@ def patient(path: str = "pan", **tree: Any) -> Iterator[Patient]:
         tree.setdefault("infer", {"width": 320, "workers": 2})
         tree.setdefault("view", {})["port"] = free_port()
         tree.setdefault("publish", {"stats_s": 1})
-        tree["mqtt"] = {"port": outage.port}
+        tree["mqtt"] = {"host": outage.host, "port": outage.port}
         settings = check({"runtime_dir": str(directory / "run"), "state_dir": str(directory / "state"), **tree})
         made = Patient(settings, directory, outage, path)
         with node(settings, directory):

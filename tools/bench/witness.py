@@ -25,11 +25,11 @@ class Witness:
         newest: The newest payload of every topic.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.events: list[Row] = []
         self.newest: dict[str, bytes] = {}
         self.changed = threading.Condition()
-        self._port, self._done, self._here = port, threading.Event(), threading.Event()
+        self._host, self._port, self._done, self._here = host, port, threading.Event(), threading.Event()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, "witness", clean_session=False)
         self._client.on_message = self._note
         self._client.on_connect = lambda client, *_: client.subscribe("#", 1)
@@ -76,7 +76,7 @@ class Witness:
         while not self._done.is_set():
             try:
                 if not connected:
-                    self._client.connect("127.0.0.1", self._port, keepalive=10)
+                    self._client.connect(self._host, self._port, keepalive=10)
                     connected = True
                 connected = self._client.loop(0.1) == mqtt.MQTT_ERR_SUCCESS
             except OSError:
