@@ -26,6 +26,7 @@ PLAN: dict[str, list[str]] = {
     "memory": ["--repetitions", "3", "--seconds", "3"],
     "scaling": ["--seconds", "4"],
     "recovery": ["--repetitions", "2"],
+    "view": ["--repetitions", "2", "--seconds", "5"],
 }
 
 

@@ -38,6 +38,12 @@ SPEED_UP = {"figure": "the node's speed-up / the bare one"}
 UP = {"what": "vedette up to first tracks"}
 NV12 = {"what": "NV12 720p -> tensor 320x192, the node"}
 LOOP = {"figure": "node / plain loop"}
+IDLE, MJPEG, RTSP = (
+    {"figure": f"CPU of view, {who}, %"} for who in ("no viewer", "one MJPEG viewer", "one RTSP client")
+)
+TEN, KEPT = {"figure": "ten viewers / one"}, {"figure": "the least of seven / made meanwhile"}
+LEASE, BEYOND = {"figure": "longest lease of a slot, ms"}, {"figure": "matched: beyond inference, p50 ms"}
+NEWEST = {"figure": "newest: capture to reader, p50 ms"}
 STILL = {"scene": "with the gate"}
 GOALS = (
     Goal("hand-off p50 / bare handle over ZeroMQ", "handoff", {"way": "raw"}, "ours / this", "<=", 1.1),
@@ -55,6 +61,14 @@ GOALS = (
     Goal("preprocessing from NV12 / full-size colour first", "infer", NV12, "ratio", "<=", 0.30),
     Goal("CPU of a still scene, gate / no gate", "still", STILL, "with / without", "<=", 0.15),
     Goal("memory of the node, MB", "memory", {"process": "all"}, "PSS MB", "<=", 240.0, ratio=False),
+    Goal("CPU of view, no viewer, % of a core", "view", IDLE, "median", "<=", 1.0, ratio=False),
+    Goal("CPU of view, one MJPEG viewer, % of a core", "view", MJPEG, "median", "<=", 6.0, ratio=False),
+    Goal("CPU of view, one RTSP client, % of a core", "view", RTSP, "median", "<=", 4.0, ratio=False),
+    Goal("CPU of view, ten MJPEG viewers / one", "view", TEN, "median", "<=", 1.5),
+    Goal("pictures that viewers beside three slow ones get / made", "view", KEPT, "median", ">=", 0.95),
+    Goal("longest lease by view, ms", "view", LEASE, "median", "<=", 100.0, ratio=False),
+    Goal("JPEG on the wire beyond inference, p50, ms", "view", BEYOND, "median", "<=", 10.0, ratio=False),
+    Goal("JPEG on the wire, newest frame, p50, ms", "view", NEWEST, "median", "<=", 15.0, ratio=False),
     Goal("vedette up to first tracks, s", "startup", UP, "seconds", "<=", 2.5, ratio=False),
 )
 

@@ -3,10 +3,11 @@
 import { getEvents, getState, logout } from "./api.js";
 import { loseCameras, reconnect, showCameras } from "./cameras.js";
 import { $, icon, ms, write } from "./dom.js";
-import { draw, setLanes, takeEvents } from "./events.js";
+import { coverFaces, draw, setLanes, takeEvents } from "./events.js";
 import { showProcesses } from "./processes.js";
 
 const PERIOD_MS = 1000, AWAY_MS = 2000;
+const covered = new Map(); // privacy of each camera as it was told last
 let started = null, rowid = null, lostAt = null;
 
 async function turn() {
@@ -30,6 +31,10 @@ function show(state) {
   write($("version"), `Vedette ${state.version}`);
   $("logout").hidden = !state.password;
   setLanes(state.cameras.map((camera) => camera.name));
+  for (const { name, controls } of state.cameras) {
+    if (controls.privacy && covered.get(name) === false) coverFaces(name);
+    covered.set(name, controls.privacy);
+  }
   showCameras(state);
   showProcesses(state);
   showFigures(state);

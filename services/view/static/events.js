@@ -21,6 +21,12 @@ export function takeEvents(rows) {
   draw();
 }
 
+/** A camera's faces are covered from now on: pictures of before are taken from the page too, not only from the node. */
+export function coverFaces(camera) {
+  for (const life of lives.values()) if (life.camera === camera) life.face = null;
+  draw();
+}
+
 /** Names of the cameras, for the lanes of the time line. */
 export function setLanes(names) {
   cameras = names;
@@ -50,6 +56,7 @@ function drawFaces(newest) {
     const picture = node.querySelector("img");
     const source = life.face ? `${life.face}?v=${life.rowid}` : null;
     if (source && picture.getAttribute("src") !== source) picture.src = source;
+    if (!source) picture.removeAttribute("src");
     picture.hidden = !source;
     node.dataset.here = String(!life.over);
     write(node.querySelector(".when"), life.over ? clock(life.from) : "here now");

@@ -146,6 +146,23 @@ def test_faces_and_events_appear_as_they_are_logged(shown: Any, page: Any) -> No
     assert shown.locator("#timeline rect").count() == 1
 
 
+def test_pictures_of_faces_leave_the_page_when_privacy_is_switched_on(
+    shown: Any, page: Any, producer: Any, tab_until: Callable[..., Any]
+) -> None:
+    event_id = "01JDABCDEFGHJKMNPQRSTVWXYZ"
+    picture = Path(page.settings.state_dir) / "snapshots" / "door" / f"{event_id}.jpg"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(page.ask("/snapshot/door.jpg")[2])
+    log = EventLogWriter(page.settings.state_dir, EventSettings())
+    fixed = (event_id, 0, "start", "door", 7, time.time_ns(), 1, boot_id(), (0.1, 0.2, 0.3, 0.4), 0.9, 0.9, 0.0, ())
+    log.append([Event(0, *fixed)])
+    log.close()
+    tab_until(shown, "() => document.querySelector('#faces img')?.naturalWidth > 0")
+    producer.control = CameraControl("door", privacy=True)
+    tab_until(shown, "() => !document.querySelector('#faces img').hasAttribute('src')")
+    assert shown.locator("#faces img").is_hidden()
+
+
 def test_page_says_when_the_node_is_away_and_comes_back(
     page: Any, start_view: Callable[..., Any], open_page: Callable[..., Any], tab_until: Callable[..., Any]
 ) -> None:
