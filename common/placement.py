@@ -66,6 +66,11 @@ class Placement:
             os.sched_setscheduler(0, FIFO, os.sched_param(WAITING_PRIORITY))
             self._hurried = True
 
+    def help_out(self) -> None:
+        """Let the calling helper thread go before ordinary work: for short work that somebody waits for."""
+        if self._allowed:
+            os.sched_setscheduler(0, FIFO, os.sched_param(WAITING_PRIORITY))
+
     def ease(self) -> None:
         """Be ordinary again, before work that takes long; the kernel has kept the nice value."""
         if self._hurried:

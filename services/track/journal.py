@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +36,13 @@ class Journal:
     """
 
     def __init__(
-        self, state_dir: Path, settings: EventSettings, stats: Stats, notices: Sender, pulse: Pulse | None = None
+        self,
+        state_dir: Path,
+        settings: EventSettings,
+        stats: Stats,
+        notices: Sender,
+        pulse: Pulse | None = None,
+        begin: Callable[[], None] = lambda: None,
     ) -> None:
         """Open the log, if that is possible now.
 
@@ -46,6 +52,7 @@ class Journal:
             stats: Where numbers go.
             notices: Where it is told that the log has grown.
             pulse: Of the thread that writes.
+            begin: The first that this thread does.
 
         Raises:
             ConfigError: A newer version of the program wrote the log.
@@ -53,7 +60,7 @@ class Journal:
         self.problem = ""
         self.open: dict[str, Event] = {}
         self._state_dir, self._settings, self._stats, self._notices = state_dir, settings, stats, notices
-        self._pulse = pulse or Pulse("journal", CLOSE_S)
+        self._pulse, self._begin = pulse or Pulse("journal", CLOSE_S), begin
         self._log: EventLogWriter | None = None
         self._keep: frozenset[str] = frozenset()
         self._waiting: deque[Event] = deque()
@@ -100,6 +107,7 @@ class Journal:
             log.warning("events not written: %d problem=%s", len(self._waiting), self.problem or "slow disk")
 
     def _run(self) -> None:
+        self._begin()
         self._end_orphans()
         while not self._stopping.is_set() or self._waiting:
             with self._change:

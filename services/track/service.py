@@ -35,7 +35,12 @@ class Track:
         self._disabled = {name for name, row in load_controls(settings).items() if not row.enabled}
         with service.grace(OPEN_S):
             self._journal = Journal(
-                service.state_dir, settings.events, service.stats, bus.publisher("events"), service.pulse("journal")
+                service.state_dir,
+                settings.events,
+                service.stats,
+                bus.publisher("events"),
+                service.pulse("journal"),
+                service.placement.help_out,  # a start waits for its row to be on disk
             )
         self._checkpoint = Checkpoint(service.runtime_dir, boot, settings.track.mode)
         self._tracks = bus.publisher("tracks")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -202,13 +202,17 @@ def _settings(port: int) -> Iterator[Settings]:
 def _service(settings: Settings, name: str) -> Iterator[None]:
     variable, path = config.write_resolved(settings)
     environment = config.child_environment(**{variable: str(path)})
-    process = subprocess.Popen(
-        [sys.executable, "-m", f"services.{name}"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
-    )
-    running: Callable[[], bool] = lambda: read_stats(settings.runtime_dir).get(name, {}).get("state") == "running"  # noqa: E731
+    words = Path(settings.state_dir) / f"{name}.log"
+    with words.open("wb") as log:
+        command = [sys.executable, "-m", f"services.{name}"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
     try:
-        until(running, what=name)
+        until(lambda: read_stats(settings.runtime_dir).get(name, {}).get("state") == "running", what=name)
         yield
+    except TimeoutError as error:
+        if process.poll() is not None:
+            raise DeviceError(f"{name} ended: {words.read_text(errors='replace')[-500:]}") from error
+        raise
     finally:
         process.terminate()
         process.wait(10)
