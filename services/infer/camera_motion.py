@@ -27,6 +27,7 @@ CORNERS = 60  # more are no better and take longer
 LEAST_CORNERS = 12  # with fewer there is no telling background from what moves
 AGREE = 0.6  # part of the corners that must move alike
 SLACK_PX = 1.0  # of the small picture, in which a corner may differ
+STEADY_PX = 0.2  # of the small picture; corners that move less say that the camera stands still
 AROUND = 0.5  # of a face on each side, that is left out: hair and shoulders move with it
 STILL = 6  # grey levels; a picture in which hardly a pixel changed by more did not move
 MOST_GROWN = 2.0  # of areas from one frame to the next; more is no zoom but a mistake
@@ -101,10 +102,13 @@ def _similarity(before: Plane, now: Plane, boxes: Boxes) -> NDArray[np.float64] 
     if corners is None or len(corners) < LEAST_CORNERS:
         return None
     nowhere = np.empty(0, np.float32)
-    moved, followed, _ = cv2.calcOpticalFlowPyrLK(before, now, corners, nowhere, winSize=(15, 15), maxLevel=3)
+    moved, followed, _ = cv2.calcOpticalFlowPyrLK(before, now, corners, nowhere, winSize=(11, 11), maxLevel=4)
     good = followed.ravel() == 1
     if np.count_nonzero(good) < LEAST_CORNERS:
         return None
+    steady = np.abs(moved - corners).reshape(-1, 2).max(axis=1) < STEADY_PX
+    if np.count_nonzero(steady & good) >= AGREE * np.count_nonzero(good):
+        return SAME.reshape(2, 3).astype(np.float64)
     matrix, inliers = cv2.estimateAffinePartial2D(
         corners[good], moved[good], method=cv2.RANSAC, ransacReprojThreshold=SLACK_PX, maxIters=200
     )
