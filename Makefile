@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 
 BACKEND_VENVS := $(CURDIR)/.venv-backends
 
-.PHONY: test-backends setup demo test check test-models bench bench-check fuzz lock sbom clean system test-vm test-arm64
+.PHONY: test-chaos test-backends setup demo test check test-models bench bench-check fuzz lock sbom clean system test-vm test-arm64
 
 setup: $(READY)
 
@@ -30,6 +30,9 @@ test-backends: setup ## a real plug-in provider, MLServer and TVM, each in an en
 
 check: setup ## the checks without the tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/check --no-tests
+
+test-chaos: setup system ## whole nodes ill-treated: storms, power cuts, full disks, bad lines, clocks; some want root, 10 minutes
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -m "slow or not slow" tests/chaos
 
 test-models: setup ## the whole model workshop with PyTorch (2 GB), in an environment of its own
 	[ -x $(MODELS)/bin/python ] || $(PYTHON) -m venv $(MODELS)

@@ -22,6 +22,8 @@ from common.wire import CameraState
 from tools.bench.private import until
 from tools.supervisor.node import node, stop
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 
 class Camera:
     """A network camera (motion JPEG over HTTP) that sends what it is told to.

@@ -20,6 +20,8 @@ from tools.models.pull import pull
 
 YEAR_S = 365 * 86_400
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 
 Jump = Callable[[int], None]
 

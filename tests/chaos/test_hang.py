@@ -34,7 +34,7 @@ def hanging(node_dir: Path, request: pytest.FixtureRequest) -> Iterator[Patient]
         yield one
 
 
-@pytest.mark.parametrize("hanging", ["free", "lock"], indirect=True)
+@pytest.mark.parametrize("hanging", ["free", pytest.param("lock", marks=pytest.mark.slow)], indirect=True)
 def test_a_worker_that_hangs_is_replaced_while_the_other_serves(hanging: Patient, node_dir: Path) -> None:
     before = hanging.pids()
     trigger = node_dir / "hang"
@@ -58,6 +58,7 @@ def test_a_worker_that_hangs_is_replaced_while_the_other_serves(hanging: Patient
     assert told(), "said on MQTT"
 
 
+@pytest.mark.slow
 def test_a_crash_loop_backs_off_keeps_trying_and_says_why(make_settings: Callable[..., Any], node_dir: Path) -> None:
     settings = make_settings(
         view={"enabled": False}, mqtt={"port": 1}, infer={"backend": "tools.bench.crasher:Crasher", "max_workers": 1}

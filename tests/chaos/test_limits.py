@@ -15,7 +15,7 @@ from tools.bench.patient import CAMERA, leftovers, patient
 from tools.bench.private import demo_clip, until
 from tools.models.pull import pull
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module", autouse=True)

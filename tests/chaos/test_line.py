@@ -23,7 +23,7 @@ from tools.bench.private import demo_clip, until
 from tools.models.pull import pull
 from tools.supervisor.node import node
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

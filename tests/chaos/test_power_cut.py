@@ -53,7 +53,9 @@ def spoil(settings: Settings, number: int) -> None:
         stale.bind(str(run / "bus" / "foreign.ipc"))
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize(
+    "number", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_after_a_power_cut_with_garbage_everywhere_the_node_comes_up_and_every_life_ends(number: int) -> None:
     with patient() as one:
         one.outage.witness.wait(lambda: one.outage.witness.events, 30)
@@ -81,6 +83,7 @@ def damaged(path: Path, how: str) -> None:
         path.with_name(path.name + suffix).write_bytes(b"half a page")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["cut", "zeros"])
 def test_a_log_damaged_by_a_power_cut_is_moved_aside_and_the_node_goes_on(how: str) -> None:
     with patient() as one:
@@ -109,6 +112,7 @@ def test_a_log_of_a_newer_version_is_refused_in_words_and_not_touched(small: Set
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_second_cut_during_the_start_does_no_harm(make_settings: Callable[..., Settings], node_dir: Path) -> None:
     settings = make_settings(view={"enabled": False}, mqtt={"port": 1}, infer={"max_workers": 1})
     for _ in range(3):

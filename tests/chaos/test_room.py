@@ -19,6 +19,8 @@ from tools.bench.private import demo_clip, free_port, until
 from tools.bench.procfs import fill
 from tools.models.pull import pull
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 
 @pytest.fixture(scope="module", autouse=True)
 def fetched() -> None:

@@ -24,6 +24,7 @@ def fetched() -> None:
         pytest.skip(f"model or clip cannot be fetched: {error}")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("kills", "seed"),
     [(8, 1), pytest.param(60, 2, marks=pytest.mark.slow), pytest.param(60, 3, marks=pytest.mark.slow)],

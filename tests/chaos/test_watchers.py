@@ -7,6 +7,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from common.heartbeat import is_stopped
 from common.settings import Settings
 from common.stats import read_stats
@@ -52,6 +54,7 @@ def test_a_process_that_was_stopped_before_its_first_sign_of_life_is_replaced(sm
         assert "was stopped, killed" in read_watchdog(small.runtime_dir)["capture:door"]["reason"]
 
 
+@pytest.mark.slow
 def test_a_full_runtime_directory_kills_nobody(
     make_settings: Callable[..., Settings], node_dir: Path, tmpfs: Callable[[str, int], Path]
 ) -> None:
