@@ -46,7 +46,9 @@ def test_node_runs_survives_a_kill_and_tells_mqtt(node_dir: Path, broker: int) -
 
     heard: dict[str, str] = {}
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-    client.on_message = lambda _client, _data, message: heard.update({message.topic: message.payload.decode()})
+    client.on_message = lambda _client, _data, message: heard.update(
+        {message.topic: message.payload.decode(errors="replace")}
+    )
     client.connect("127.0.0.1", broker)
     client.subscribe("vedette/#")
     client.loop_start()
@@ -58,10 +60,10 @@ def test_node_runs_survives_a_kill_and_tells_mqtt(node_dir: Path, broker: int) -
         })
     )  # fmt: skip
     command = [sys.executable, "-m", "tools.cli.main", "-c", str(node_dir / "vedette.yml")]
-    node = subprocess.Popen([*command, "up"])
+    node = subprocess.Popen([*command, "up"], cwd=node_dir)  # elsewhere, so that the wheel is what runs
 
     def status() -> dict[str, Any]:
-        done = subprocess.run([*command, "status", "--json"], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, "status", "--json"], cwd=node_dir, capture_output=True, text=True, check=False)
         with contextlib.suppress(ValueError):
             return {row["name"]: row for row in json.loads(done.stdout)["processes"]}
         return {}

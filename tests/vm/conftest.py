@@ -27,6 +27,10 @@ from common.config import RESOLVED, cache_dir, check
 ROOT = Path(__file__).parents[2]
 BUILD = Path(__file__).with_name("build")
 BOOT_S, COMMAND_S = 180, 120  # on a machine that does much else
+WARM_UP = (
+    "import av, cv2, numpy, zmq, msgpack; a = numpy.zeros((64, 64, 3), numpy.uint8); "
+    'cv2.resize(a, (128, 128)); cv2.putText(a, "a", (0, 9), (0, 0, 0), cv2.FontFace("sans"), 9, 400)'
+)
 NEEDED = ("qemu-system-x86_64", "busybox", "cpio", "dpkg-deb")
 
 
@@ -67,6 +71,7 @@ class Machine:
             self.close()
             raise AssertionError(f"no shell after {BOOT_S} s\n{console}") from None
         self.run("export PYTHONDONTWRITEBYTECODE=1; mkdir -p /run/vd/stats")
+        self.run(f"{sys.executable} -c '{WARM_UP}'", BOOT_S)  # what a disk has at hand comes over 9p once
 
     def run(self, command: str, deadline_s: float = COMMAND_S, *, check: bool = True) -> str:
         """Output of a command in the guest."""
@@ -114,12 +119,17 @@ class Machine:
         self.settings = name
 
     def start(self, family: str, argument: str = "", prefix: str = "") -> int:
-        """Start a service of the node in the guest; gives its process id."""
+        """Start a service of the node in the guest; gives the id of its keeper."""
         log = f"/run/{family}.log"
         program = f"{sys.executable} -m services.{family} {argument}"
-        command = f"cd {ROOT}; exec env {RESOLVED}={self.settings} {prefix} {program}"
-        text = self.run(f"({command}) >>{log} 2>&1 & echo pid=$!")
+        once = f"{prefix} env {RESOLVED}={self.settings} {program}"
+        # again after a failure, as supervisord does: a starved machine lets a process look hung
+        text = self.run(f"(cd {ROOT}; until {once} || [ -e /run/enough ]; do sleep 1; done) >>{log} 2>&1 & echo pid=$!")
         return int(text.rpartition("pid=")[2])
+
+    def stop(self, service: int) -> None:
+        """End what `start` has started."""
+        self.run(f"touch /run/enough; pkill -TERM -P {service}; wait {service}; rm /run/enough", check=False)
 
     def report(self, name: str) -> dict[str, Any]:
         """What a service reports of itself."""

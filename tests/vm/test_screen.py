@@ -71,15 +71,16 @@ def node(boot: Callable[..., Any], tmp_path: Path) -> Iterator[Callable[..., Any
         cv2.imwrite(str(path), photo(number))
         source = f"still:{path}?size=640x360&fps=4&path=still"
         machine.configure(cameras={"door": {"source": source}}, screen={"output": "kms", **screen})
-        machine.run(before)
-        machine.run("rm -f /run/*.log")
+        machine.run(f"[ ! -e {CONNECTOR} ] || echo on > {CONNECTOR}")
+        machine.run(f"rm -rf /run/*.log /run/vd/stats/*; {before}")
         running.append((machine, [machine.start("capture", "door"), machine.start("screen")]))
         machine.pid = running[-1][1][1]
         return machine
 
     yield begin
     for machine, pids in running:
-        machine.run(f"kill {' '.join(map(str, pids))}; wait", check=False)
+        for pid in pids:
+            machine.stop(pid)
 
 
 def running(report: dict[str, Any]) -> bool:
@@ -144,27 +145,26 @@ def test_second_program_is_told_that_the_screen_is_taken_and_gets_it_later(node:
     try:
         machine.until("cat /run/vd2/stats/screen.json", lambda text: "another program owns the screen" in text)
         shows(machine, 5, CARDS["virtio"][1])
-        machine.run(f"kill {first}")
+        machine.stop(first)
         machine.until("cat /run/vd2/stats/screen.json", lambda text: '"state": "running"' in text)
     finally:
-        machine.run(f"kill {second}; wait {second} {first}", check=False)
+        machine.stop(second)
 
 
 def test_killed_screen_leaves_nothing_behind_and_the_next_one_shows_at_once(node: Any) -> None:
     machine = node("virtio", 6)
     machine.report_until("screen", running)
     shows(machine, 6, CARDS["virtio"][1])
-    machine.run(f"kill -9 {machine.pid}; wait {machine.pid}; rm /run/vd/stats/screen.json", check=False)
-    again = machine.start("screen")
-    machine.report_until("screen", running)
+    pid = machine.report("screen")["pid"]
+    machine.run(f"kill -9 {pid}")
+    machine.report_until("screen", lambda row: row["pid"] != pid and running(row))
     shows(machine, 6, CARDS["virtio"][1])
-    machine.run(f"kill {again}; wait {again}", check=False)
 
 
 def test_user_of_the_group_video_needs_no_root(node: Any) -> None:
     machine = node("virtio", 7)
     machine.report_until("screen", running)
-    machine.run(f"kill {machine.pid}; wait {machine.pid}", check=False)
+    machine.stop(machine.pid)
     gid = machine.run("chgrp video /dev/dri/card0; chmod 660 /dev/dri/card0; stat -c %g /dev/dri/card0")
     machine.run("mkdir -p /run/user; chown 65534 /run/user; rm -rf /run/user/*")
     paths = "s#/run/vd#/run/user/vd#; s#/run/state#/run/user/state#"
@@ -176,4 +176,4 @@ def test_user_of_the_group_video_needs_no_root(node: Any) -> None:
             "screen", prefix=f"setpriv --reuid=65534 --regid=65534 {groups} {READ_ALL} env HOME=/run/user"
         )
         machine.until("cat /run/user/vd/stats/screen.json", lambda text, wanted=wanted: wanted in text)
-        machine.run(f"kill {pid}; wait {pid}", check=False)
+        machine.stop(pid)
