@@ -6,8 +6,10 @@ Every picture that a person sees comes out of `Scene.render`: covered when priva
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 from common.drawing import draw, marks, picture
 from common.drawing.stages import Stages
@@ -22,6 +24,8 @@ STALE_S = TOPICS["camera"].stale_s
 SILENT_S = 3.0  # a camera that says it is online brings frames within this time
 PATIENCE_S = 1.0  # results that stay away longer are not waited for
 TROUBLE_S = 2.0  # a ring that cannot be read is told for so long
+SPARSE = 2.0  # results that come less often than pictures by this factor are not waited for: the picture would stutter
+STEPS = 5  # results whose usual distance is taken
 NO_RESULTS = "no results from detection"
 
 
@@ -63,6 +67,7 @@ class Scene:
         self._heard_at = self._framed_at = self._tracked_at = 0.0
         self._trouble: tuple[float, str] = (0.0, "")
         self._gone_ns = 0
+        self._steps: deque[tuple[float, int]] = deque(maxlen=STEPS)
         self.on_arrival: list[Callable[[float], None]] = []  # told when something new could be shown
         self.on_privacy: list[Callable[[], None]] = []  # told when what was shown must not be seen any more
 
@@ -75,7 +80,8 @@ class Scene:
     @property
     def follows_frames(self) -> bool:
         """True when the next picture comes with a frame, not with its results."""
-        return not self.control.privacy and (self._settings.view.picture == "newest" or self._results_are_late())
+        newest = self._settings.view.picture == "newest"
+        return not self.control.privacy and (newest or self._results_are_sparse() or self._results_are_late())
 
     def on_frame(self, handle: FrameHandle) -> None:
         """A frame lies in the ring."""
@@ -88,7 +94,8 @@ class Scene:
         now = time.monotonic()
         if not self.follows_frames:
             self._arrived(now)
-        self.tracks, self._tracked_at = tracks, now
+        before, self.tracks, self._tracked_at = self.tracks, tracks, now
+        self._note_step(before, tracks)
         self.stages.tracked(tracks)
 
     def on_state(self, state: CameraState) -> None:
@@ -211,6 +218,23 @@ class Scene:
             pixels = picture.shrink(lease.planes, geometry, size)
         self._stats.latency("lease", time.monotonic_ns() - begun_ns)
         return pixels
+
+    def _note_step(self, before: TrackFrame | None, tracks: TrackFrame) -> None:
+        """Remember how far a result is from the one before: in seconds, and in frames of the camera."""
+        if before is None or before.frame.epoch != tracks.frame.epoch:
+            self._steps.clear()
+            return
+        frames = tracks.frame.seq - before.frame.seq
+        if frames > 0:
+            self._steps.append(((tracks.frame.captured_ns - before.frame.captured_ns) / 1e9, frames))
+
+    def _results_are_sparse(self) -> bool:
+        """Whether only few frames are looked at (a low `detect_fps`, a slow model): boxes are then moved on between."""
+        if len(self._steps) < STEPS:
+            return False
+        step_s = median(seconds for seconds, _ in self._steps)
+        frame_s = median(seconds / frames for seconds, frames in self._steps)
+        return step_s > SPARSE * max(frame_s, 1.0 / self._settings.view.fps)
 
     def _results_are_late(self) -> bool:
         detect_fps = self.control.detect_fps

@@ -146,6 +146,25 @@ def test_a_still_picture_costs_no_run_and_the_first_new_frame_is_looked_at(make_
     assert len(stage.answered("door", image).boxes) == 5  # and the first bright one
 
 
+def test_worker_tells_how_the_camera_moved_since_the_frame_that_it_saw_before(make_stage, photo):
+    image = photo("group")
+    stage = make_stage(("door",), Geometry(image.shape[1], image.shape[0], PixelFormat.BGR))
+    stage.start(0)
+    first = stage.answered("door", image)
+    panned = stage.answered("door", np.roll(image, 24, axis=1))
+    assert panned.moved_since == first.frame.seq
+    np.testing.assert_allclose(panned.motion, [1, 0, 24, 0, 1, 0], atol=1.5)
+
+
+def test_no_camera_motion_is_told_when_it_is_switched_off(make_stage, photo):
+    image = photo("group")
+    geometry = Geometry(image.shape[1], image.shape[0], PixelFormat.BGR)
+    stage = make_stage(("door",), geometry, infer={"width": 320, "camera_motion": False})
+    stage.start(0)
+    stage.answered("door", image)
+    assert stage.answered("door", np.roll(image, 24, axis=1)).moved_since == 0
+
+
 def test_worker_reads_the_cameras_own_pixel_format(make_stage, photo):
     image = cv2.resize(photo("single"), (320, 320))
     stage = make_stage(("door",), Geometry(320, 320, PixelFormat.NV12))
