@@ -114,6 +114,6 @@ def through_node(clip: Path, width: int, workers: int, seconds: float) -> float:
 
 
 def _tracked(runtime_dir: str) -> tuple[int, int]:
-    """Frames that track has put out, and when it said so, monotonic nanoseconds."""
+    """Frames that track has put out by its last report, and when that was, monotonic nanoseconds."""
     report_now = read_stats(runtime_dir)["track"]
-    return int(report_now["totals"]["frames"]), int(report_now["beat_ns"])
+    return int(report_now["totals"].get("frames", 0)), int(report_now["beat_ns"])

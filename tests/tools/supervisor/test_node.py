@@ -99,7 +99,7 @@ def test_a_stopped_supervisor_is_ended_too(small: Settings, node_dir: Path, monk
     child = start_in_background(small, node_dir)
     child.send_signal(signal.SIGSTOP)
     stop(small)
-    assert child.wait(DEADLINE_S) == -signal.SIGKILL
+    assert child.wait(DEADLINE_S) in {-signal.SIGKILL, 0}  # 0: its services woke it before that
     assert segments(small.runtime_dir) == []
 
 
