@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import shutil
 import sqlite3
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,22 +13,20 @@ import numpy as np
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-from common import config
 from common.bus import Bus
 from common.errors import DeviceError
 from common.eventlog import Event, EventLogWriter
-from common.settings import Settings
 from common.stats import read_json, read_stats
 from common.wire import Claim, DetectionResult, FrameHandle
 from tools.bench import report
+from tools.bench.alone import alone, alone_settings
 from tools.bench.broker import Broker
 from tools.bench.private import until
 
 FACES = 40  # that appear one after the other, in a repetition
 FPS = 30
 BACKLOG = 10_000
-START_S = 20.0  # for a start, and for its end
-ROOT = Path(__file__).parents[2]
+START_S = 20.0  # for the start of a face, and for its end
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,9 +71,9 @@ class Ear:
 
 def start_latency(faces: int) -> dict[str, float]:
     """Medians and p99 of `start`, and of the bare floor: one commit to disk, one message through the same broker."""
-    with Broker() as broker, _settings(broker.port) as settings:
+    with Broker() as broker, alone_settings(broker.port) as settings:
         ear = Ear(broker.port, "vedette/bench/events")
-        with _service(settings, "track"), _service(settings, "publish"), Bus(settings.runtime_dir) as bus:
+        with alone(settings, "track"), alone(settings, "publish"), Bus(settings.runtime_dir) as bus:
             results, tracks, numbers = bus.pusher("results"), bus.subscriber("tracks"), itertools.count(1)
             sent = [_appear(bus, results, tracks, ear, numbers) for _ in range(faces)]
             commit = read_stats(settings.runtime_dir)["track"]["latency_ms"].get("commit", {})
@@ -98,14 +91,14 @@ def start_latency(faces: int) -> dict[str, float]:
 
 def backlog(events: int) -> dict[str, float]:
     """How fast a log full of events leaves, and the memory of the process before and after."""
-    with Broker() as broker, _settings(broker.port) as settings:
+    with Broker() as broker, alone_settings(broker.port) as settings:
         writer = EventLogWriter(settings.state_dir, settings.events)
         for begin in range(0, events, 500):
             writer.append([_event(number) for number in range(begin, min(begin + 500, events))])
         writer.close()
         ear = Ear(broker.port, "vedette/bench/events")
         position = Path(settings.state_dir) / "publish.json"
-        with _service(settings, "publish"):
+        with alone(settings, "publish"):
             until(lambda: ear.heard, what="the first event")
             before = read_stats(settings.runtime_dir).get("publish", {}).get("rss_mb") or float("nan")
             until(lambda: read_json(position).get("rowid") == events, what="the last event")
@@ -177,42 +170,3 @@ def _event(number: int) -> Event:
     kind: Any = ("start", "end")[number % 2]
     return Event(0, f"01JF{number // 2:022d}", 0, kind, "door", 1, time.time_ns(), time.monotonic_ns(), "boot",
                  (0.1, 0.1, 0.2, 0.4), 0.9, 0.95, 1.5, ("gate",))  # fmt: skip
-
-
-@contextlib.contextmanager
-def _settings(port: int) -> Iterator[Settings]:
-    directory = Path(tempfile.mkdtemp(prefix="vd-"))
-    tree = {
-        "node": "bench",
-        "cameras": {"door": {"source": "pattern:64x48@30"}},
-        "mqtt": {"port": port, "discovery": "off"},
-        "events": {"reattach_s": 0.1},
-        "track": {"max_age": 5},
-        "runtime_dir": str(directory / "run"),
-        "state_dir": str(directory / "state"),
-    }
-    (directory / "state").mkdir(mode=0o700)
-    try:
-        yield config.check(tree)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _service(settings: Settings, name: str) -> Iterator[None]:
-    variable, path = config.write_resolved(settings)
-    environment = config.child_environment(**{variable: str(path)})
-    words = Path(settings.state_dir) / f"{name}.log"
-    with words.open("wb") as log:
-        command = [sys.executable, "-m", f"services.{name}"]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
-    try:
-        until(lambda: read_stats(settings.runtime_dir).get(name, {}).get("state") == "running", what=name)
-        yield
-    except TimeoutError as error:
-        if process.poll() is not None:
-            raise DeviceError(f"{name} ended: {words.read_text(errors='replace')[-500:]}") from error
-        raise
-    finally:
-        process.terminate()
-        process.wait(10)
