@@ -100,6 +100,7 @@ class InferSettings:
     min_score: Fraction = 0.6
     nms_iou: Fraction | None = None  # None: as the model wants it
     camera_motion: bool = True
+    embedder: Annotated[str, Len(1)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,8 @@ class TrackSettings:
     min_hits: Annotated[int, Ge(1), Le(100)] = 3
     iou_threshold: Fraction = 0.3
     low_score: Fraction = 0.3  # mode face: detections from here on go on with a face, from infer.min_score on start one
+    recall_s: Annotated[float, Ge(0), Le(3600)] = 60.0  # with infer.embedder
+    likeness: Fraction = 0.45
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,14 @@ def _unknown_motion() -> NDArray[np.float32]:
     return np.empty(0, np.float32)
 
 
+def _nobody() -> NDArray[np.int32]:
+    return np.empty(0, np.int32)
+
+
+def _no_vectors() -> NDArray[np.float32]:
+    return np.empty((0, 0), np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectionResult(Message):
     """What a worker found in one frame (topic `results`).
@@ -166,6 +174,8 @@ class DetectionResult(Message):
         landmarks: Shape (N, 10), x and y of eyes, nose and mouth corners in pixels; (0, 10) when the model has none.
         moved_since: Sequence number of the frame that `motion` begins at; 0 when the motion is not known.
         motion: How the camera moved since then: rows of an affine map of pixels, shape (6,); (0,) when not known.
+        looked: Rows of the faces whose appearance is told, shape (L,), int32; mostly none.
+        vectors: Their appearance, shape (L, D), float32, compared by the cosine of the angle between two.
     """
 
     frame: FrameHandle
@@ -178,19 +188,24 @@ class DetectionResult(Message):
     landmarks: NDArray[np.float32]
     moved_since: int = 0
     motion: NDArray[np.float32] = field(default_factory=_unknown_motion)
+    looked: NDArray[np.int32] = field(default_factory=_nobody)
+    vectors: NDArray[np.float32] = field(default_factory=_no_vectors)
 
-    TYPES: ClassVar = (list, list, int, int, int, bytes, bytes, bytes, int, bytes)
+    TYPES: ClassVar = (list, list, int, int, int, bytes, bytes, bytes, int, bytes, bytes, bytes)
 
     def pack(self) -> bytes:
         return pack_fields(
             self.frame.fields(), self.claim.fields(), self.width, self.height, self.finished_ns,
             *(array.astype("<f4", copy=False).tobytes() for array in (self.boxes, self.scores, self.landmarks)),
             self.moved_since, self.motion.astype("<f4", copy=False).tobytes(),
+            self.looked.astype("<i4", copy=False).tobytes(), self.vectors.astype("<f4", copy=False).tobytes(),
         )  # fmt: skip
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        frame, claim, width, height, finished_ns, *raw, since, affine = unpack_fields(data, cls.TYPES, "results")
+        frame, claim, width, height, finished_ns, *raw, since, affine, rows, seen = unpack_fields(
+            data, cls.TYPES, "results"
+        )
         if tuple(map(type, frame)) != FrameHandle.TYPES or tuple(map(type, claim)) != (int,) * 6:
             raise WireError("results: handle or claim does not fit")
         boxes, scores = unpack_array(raw[0], 4, "<f4", "results"), unpack_array(raw[1], 1, "<f4", "results")
@@ -199,7 +214,18 @@ class DetectionResult(Message):
         motion = unpack_array(affine, 1, "<f4", "results")
         check_lengths(6 if since else 0, "results", motion)
         handle, taken = FrameHandle(*frame), Claim(*claim)
-        return cls(handle, taken, width, height, finished_ns, boxes, scores, landmarks, since, motion)
+        looks = _unpack_looks(rows, seen, len(boxes))
+        return cls(handle, taken, width, height, finished_ns, boxes, scores, landmarks, since, motion, *looks)
+
+
+def _unpack_looks(rows: bytes, vectors: bytes, faces: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Fields `looked` and `vectors` of a result with so many faces."""
+    looked, flat = unpack_array(rows, 1, "<i4", "results"), unpack_array(vectors, 1, "<f4", "results")
+    if len(looked) > faces or np.any((looked < 0) | (looked >= faces)):
+        raise WireError("results: looks at faces that are not there")
+    if (len(flat) % len(looked) if len(looked) else len(flat)) != 0:
+        raise WireError(f"results: {len(flat)} numbers for {len(looked)} faces")
+    return looked, flat.reshape(len(looked), -1) if len(looked) else _no_vectors()
 
 
 TENTATIVE, CONFIRMED, LOST = 0, 1, 2

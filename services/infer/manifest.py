@@ -109,8 +109,8 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, ModelSpec]:
     return {name: _spec(name, table, path) for name, table in _read_toml(path).items()}
 
 
-def known_model(name: str) -> ModelSpec:
-    """Row of the manifest with this name.
+def known_model(name: str, key: str = "infer.model") -> ModelSpec:
+    """Row of the manifest with this name; `key` is the setting that a message speaks of.
 
     Raises:
         ConfigError: There is none; the message lists the names.
@@ -120,16 +120,17 @@ def known_model(name: str) -> ModelSpec:
         return manifest[name]
     near = difflib.get_close_matches(name, manifest, 1, 0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ConfigError(f"infer.model={name!r}: {hint}choose one of {', '.join(manifest)}, or the path of an .onnx file")
+    raise ConfigError(f"{key}={name!r}: {hint}choose one of {', '.join(manifest)}, or the path of an .onnx file")
 
 
-def find_model(model: str, models_dir: Path) -> tuple[ModelSpec, Path]:
+def find_model(model: str, models_dir: Path, key: str = "infer.model") -> tuple[ModelSpec, Path]:
     """Spec and file of a model.
 
     Args:
         model: Name in the manifest, path of an .onnx file with a .toml file beside it, or path of the .toml file of a
             model that is split in two.
         models_dir: The model cache.
+        key: The setting that a message speaks of.
 
     Raises:
         ConfigError: No such name, or a sidecar that is missing or wrong.
@@ -137,13 +138,13 @@ def find_model(model: str, models_dir: Path) -> tuple[ModelSpec, Path]:
     """
     if model.endswith(MODEL_FILES):
         path = Path(model).expanduser()
-        spec = read_sidecar(path)
+        spec = read_sidecar(path, key)
         if path.suffix == ".toml" and spec.split is None:
-            raise ConfigError(f"infer.model={model!r}: no [split] in it; name the .onnx file instead")
+            raise ConfigError(f"{key}={model!r}: no [split] in it; name the .onnx file instead")
         if not path.is_file():
-            raise DeviceError(f"infer.model: {path} is not there")
+            raise DeviceError(f"{key}: {path} is not there")
         return spec, path
-    spec = known_model(model)
+    spec = known_model(model, key)
     path = spec.cached(models_dir)
     if not path.is_file():
         source = " --file FILE" if spec.origin and spec.origin.kind == "file" else ""
@@ -151,7 +152,7 @@ def find_model(model: str, models_dir: Path) -> tuple[ModelSpec, Path]:
     return spec, path
 
 
-def read_sidecar(path: Path) -> ModelSpec:
+def read_sidecar(path: Path, key: str = "infer.model") -> ModelSpec:
     """Spec of a model of the user's own, from the .toml file beside it.
 
     Raises:
@@ -159,9 +160,7 @@ def read_sidecar(path: Path) -> ModelSpec:
     """
     sidecar = path.with_suffix(".toml")
     if not sidecar.is_file():
-        raise ConfigError(
-            f"infer.model={str(path)!r}: {sidecar.name} is missing beside it; it names at least `decoder`"
-        )
+        raise ConfigError(f"{key}={str(path)!r}: {sidecar.name} is missing beside it; it names at least `decoder`")
     return _spec(path.stem, _read_toml(sidecar), sidecar)
 
 

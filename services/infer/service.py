@@ -15,6 +15,7 @@ from services.infer.worker import Worker
 
 if TYPE_CHECKING:
     from services.infer.detector import Detector
+    from services.infer.embedder import Embedder
 
 LOAD_S = 300.0  # an accelerator may compile a model for minutes
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
@@ -36,9 +37,9 @@ def main(service: Service) -> None:
     with claims, Worker(service, claims) as worker:
         while not service.stopping:
             try:
-                detector = _load(service)
+                detector, embedder = _load(service), _load_embedder(service)
                 retry_s = FIRST_RETRY_S
-                worker.serve(detector)
+                worker.serve(detector, embedder)
             except ModelError as error:
                 raise ConfigError(f"infer.model={service.settings.infer.model!r}: {error}") from error
             except DeviceError as error:
@@ -78,3 +79,22 @@ def _load(service: Service) -> Detector:
     service.stats.gauge("load_ms", round(1000 * (time.monotonic() - start), 1))
     log.info("model loaded model=%s backend=%s nodes=%s", infer.model, infer.backend, dict(placement.nodes))
     return detector
+
+
+def _load_embedder(service: Service) -> Embedder | None:
+    """What tells faces apart, when wished.
+
+    Raises:
+        ConfigError: A wrong name, or a model that does not fit.
+        DeviceError: It is away.
+    """
+    if service.settings.infer.embedder is None:
+        return None
+    from services.infer.embedder import load_embedder
+
+    service.beat("starting", "loading the embedder")
+    try:
+        with service.grace(LOAD_S):
+            return load_embedder(service.settings.infer)
+    except ModelError as error:
+        raise ConfigError(f"infer.embedder={service.settings.infer.embedder!r}: {error}") from error

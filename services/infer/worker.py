@@ -11,6 +11,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from common.claims import Claims
 from common.controls import load_controls
 from common.errors import FrameGone, RingError
@@ -22,12 +24,15 @@ from common.wire import Claim, DetectionResult, FrameHandle
 if TYPE_CHECKING:
     from services.infer.camera_motion import CameraMotion
     from services.infer.detector import Detections, Detector
+    from services.infer.embedder import Embedder
     from services.infer.gate import MotionGate
+    from services.infer.looks import Looks
 
 IDLE_LEASE_NS = 50_000_000  # a lease is kept to the next claim, but no longer than this when idle
 WAIT_MS = 100  # for frames; the heartbeat wants a round at least every 200 ms
 STALE_NS = 2_000_000_000  # after a long stop the queue holds old handles; do not even try their slots
 PREPARE_S = 120.0  # buffers and first run for a new picture size
+STILL = (0, np.empty(0, np.float32))  # how the camera moved is not known
 RATE_SLACK_NS = 2_000_000  # jitter of capture times, so that 10 of 30 frames a second are 10 and not 7.5
 
 
@@ -51,10 +56,15 @@ class Worker:
         self._lease_until_ns = 0
         self._gates: dict[str, MotionGate] = {}
         self._motions: dict[str, CameraMotion] = {}
+        self._looks: dict[str, Looks] = {}
         self._trouble = ""
 
-    def serve(self, detector: Detector) -> None:
+    def serve(self, detector: Detector, embedder: Embedder | None) -> None:
         """Serve frames until the process shall stop.
+
+        Args:
+            detector: Finds the faces.
+            embedder: Tells how they look, when wished.
 
         Raises:
             DeviceError: The accelerator failed.
@@ -69,12 +79,21 @@ class Worker:
         self._gates = {name: MotionGate() for name in gated}
         wanted = settings.infer.camera_motion and settings.track.mode == "face"
         self._motions = {name: CameraMotion() for name in settings.cameras} if wanted else {}
+        self._looks = self._make_looks(embedder)
         while not self._service.stopping:
             self._service.beat("running", self._trouble or detector.placement.fallback)
             self._hear()
             for handle in self._in_order():
                 if self._take(detector, handle):
                     break  # hear again before the next choice
+
+    def _make_looks(self, embedder: Embedder | None) -> dict[str, Looks]:
+        if embedder is None:
+            return {}
+        from services.infer.looks import Looks
+
+        settings = self._service.settings
+        return {name: Looks(embedder, settings.infer.min_score) for name in settings.cameras}
 
     def pause(self, seconds: float, reason: str) -> None:
         """Wait with heartbeats, holding nothing."""
@@ -198,11 +217,13 @@ class Worker:
         handle, geometry = lease.handle, lease.geometry
         found, ran = self._find(detector, lease)
         camera = self._motions.get(handle.camera)
-        motion = camera.follow(lease.planes, handle, found.boxes, geometry.width) if camera else ()
+        motion = camera.follow(lease.planes, handle, found.boxes, geometry.width) if camera else STILL
+        looks = self._looks.get(handle.camera)
+        seen = looks.look(lease.planes, geometry, handle, found) if looks else ()
         finished_ns = time.monotonic_ns()
         self._lease_until_ns = finished_ns + IDLE_LEASE_NS
         self._results.send(
-            DetectionResult(handle, claim, geometry.width, geometry.height, finished_ns, *found, *motion)
+            DetectionResult(handle, claim, geometry.width, geometry.height, finished_ns, *found, *motion, *seen)
         )
         self._stats.count("frames")
         self._stats.count("faces", len(found.scores))

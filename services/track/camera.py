@@ -14,6 +14,7 @@ from common.settings import Settings
 from common.wire import DetectionResult, TrackFrame
 from services.track.clock import CameraClock, Step
 from services.track.events import Face, Faces
+from services.track.recognition import Recognition
 from services.track.tracks import CONFIRMED, Tracker, Tracks
 from services.track.zones import Zones
 
@@ -42,6 +43,7 @@ class Camera:
         self._settings, self._replay = settings, settings.replay
         self._tracker = make_tracker(settings)
         self._tracks = self._tracker.tracks
+        self._recognition = Recognition(track.recall_s, track.likeness, track.min_hits)
         self._size = (1, 1)
 
     def take(self, result: DetectionResult, now_ns: int) -> list[Event]:
@@ -54,7 +56,8 @@ class Camera:
             events = self._pass(step)
             step, motion = Step(step.at_ns, 0.0, broken=False), None
         boxes, scores = result.boxes.astype(np.float64), result.scores.astype(np.float64)
-        return events + self._observe(self._tracker.step(boxes, scores, step.dt, motion), step)
+        tracks = self._recognise(self._tracker.step(boxes, scores, step.dt, motion), result, step)
+        return events + self._observe(tracks, step)
 
     def tick(self, now_ns: int) -> list[Event]:
         """Let faces end when results have stopped; returns what is to be told. In a replay only its end counts."""
@@ -153,6 +156,13 @@ class Camera:
             return None
         motion = result.motion.astype(np.float64).reshape(2, 3)
         return motion if np.isfinite(motion).all() else None
+
+    def _recognise(self, tracks: Tracks, result: DetectionResult, step: Step) -> Tracks:
+        """Give new tracks the id that their face had before."""
+        former = self._recognition.look(tracks, result.looked, result.vectors, step.at_ns)
+        for track_id, known in former.items():
+            self._tracker.take_over(track_id, known)
+        return self._tracker.tracks if former else tracks
 
     def _pass(self, step: Step) -> list[Event]:
         return self._observe(self._tracker.step(NO_BOXES, NO_SCORES, step.dt), step)

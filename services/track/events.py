@@ -169,7 +169,7 @@ class Faces:
         face = self._faces.get(track_id)
         if face is None:
             first_ns = at_ns - int(float(tracks.ages_frames[row]) / fps * SECOND_NS)
-            face = self._back(box, first_ns, at_ns) or self._new(first_ns, at_ns, box, score)
+            face = self._back(track_id, box, first_ns, at_ns) or self._new(first_ns, at_ns, box, score)
             face.track_id, face.away = track_id, False
             self._faces[track_id] = face
         face.seen_ns, face.box, face.score = at_ns, box, score
@@ -182,14 +182,15 @@ class Faces:
     def _new(self, first_ns: int, at_ns: int, box: Box, score: float) -> Face:
         return Face(new_ulid(at_ns + self._wall_offset_ns()), 0, first_ns, at_ns, box, score, score)
 
-    def _back(self, box: Box, first_ns: int, at_ns: int) -> Face | None:
-        """The face that vanished near this place before the new track began."""
+    def _back(self, track_id: int, box: Box, first_ns: int, at_ns: int) -> Face | None:
+        """The face that had this track, or vanished near this place before the new track began."""
         limit_ns = self._settings.reattach_s * SECOND_NS
         unseen = [face for face in self._faces.values() if face.started and face.seen_ns < at_ns]
         missing = [
             face for face in (*self._away, *unseen) if face.seen_ns < first_ns and at_ns - face.seen_ns < limit_ns
         ]
-        near = [(distance, face) for face in missing if (distance := _distance(face.box, box)) is not None]
+        same = [(0.0, face) for face in missing if face.track_id == track_id]  # known again by its looks
+        near = same or [(distance, face) for face in missing if (distance := _distance(face.box, box)) is not None]
         if not near:
             return None
         face = min(near, key=lambda pair: pair[0])[1]

@@ -20,7 +20,7 @@ from services.track import kalman
 from services.track.association import match
 from services.track.boxes import distances, from_cxcywh, overlaps, to_cxcywh
 from services.track.egomotion import shift
-from services.track.population import AGE, COUNTERS_END, HITS, IDLE, NONE, SCORE, Array, Index, Mask, Population
+from services.track.population import AGE, COUNTERS_END, HITS, ID, IDLE, NONE, SCORE, Array, Index, Mask, Population
 from services.track.tracks import CONFIRMED, LOST, TENTATIVE
 
 SCORE_SUM, SURE_SUM, SURE_HITS, KNOWN = range(COUNTERS_END, COUNTERS_END + 4)
@@ -99,6 +99,11 @@ class FaceTracker(Population):
         self.coast = coast
         self.camera = camera
         self.manoeuvre = manoeuvre
+
+    def take_over(self, track_id: int, former: int) -> None:
+        """As in every mode; the face is believed at once."""
+        super().take_over(track_id, former)
+        self._table[KNOWN, self._table[ID] == former] = 1.0
 
     def _move(self, table: Array, dt: float) -> None:
         variance = np.square(_sides(table[:4]))

@@ -75,6 +75,13 @@ class Population(ABC):
         self._advance(np.concatenate((boxes.T, scores[None]), dtype=np.float64), dt, motion)
         return self.tracks
 
+    def take_over(self, track_id: int, former: int) -> None:
+        """A new track is the face that was known as `former`, and goes on with that id; a lost one of it ends."""
+        table = self._table
+        table[ID, table[ID] == track_id] = former
+        old = (table[ID] == former).nonzero()[0][:-1]
+        self._table = np.delete(table, old, axis=1)
+
     @property
     def tracks(self) -> Tracks:
         """Every live track after the last step."""

@@ -67,6 +67,9 @@ class Tracker(Protocol):
     def update(self, detections: NDArray[np.float64], dt: float = 1.0) -> NDArray[np.float64]:
         """Take one frame's detections as (N, 5) and give the shown tracks as (M, 5); see `Sort.update`."""
 
+    def take_over(self, track_id: int, former: int) -> None:
+        """A new track goes on with an id that it had before."""
+
     def predict(self, dt: float) -> Tracks:
         """The tracks as they would be `dt` nominal frames from now, nothing changed."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ MESSAGES: dict[str, Any] = {
     "results": DetectionResult(
         HANDLE, Claim(2**61, 2**20 - 1, 3, -1, 0, 10**12 + 9), 1280, 720, 10**12 + 10, BOXES,
         np.array([0.5, 0.75], "<f4"), LANDMARKS, 76, np.array([1, 0, -3.5, 0, 1, 2], "<f4"),
+        np.array([1], "<i4"), np.array([[0.25, -0.5, 1]], "<f4"),
     ),
     "tracks": TrackFrame(
         HANDLE, 1280, 720, 1, 2, 3, ids=np.array([7, 9], "<i8"), boxes=BOXES, velocities=BOXES * 0,
@@ -143,3 +145,15 @@ def test_tables_that_do_not_agree_are_refused() -> None:
         bad[change[0]] = change[1]
         with pytest.raises(WireError):
             TrackFrame.unpack(msgpack.packb(bad))
+
+
+@pytest.mark.parametrize(
+    ("looked", "vectors"),
+    [([2], [[1.0]]), ([-1], [[1.0]]), ([0, 1, 0], [[1.0]] * 3), ([], [[1.0]]), ([0, 1], [[1.0, 2.0, 3.0]])],
+)
+def test_looks_at_faces_that_are_not_there_are_refused(looked: list[int], vectors: list[list[float]]) -> None:
+    wrong = dataclasses.replace(
+        MESSAGES["results"], looked=np.array(looked, "<i4"), vectors=np.array(vectors, np.float32)
+    )
+    with pytest.raises(WireError, match="results: "):
+        DetectionResult.unpack(wrong.pack())

@@ -25,18 +25,21 @@ UNIT = "vedette.service"
 
 
 def model(settings: Settings) -> Iterator[Finding]:
-    """The model is in the cache."""
+    """The models are in the cache."""
     from services.infer.manifest import find_model
 
-    name = settings.infer.model
-    try:
-        _spec, path = find_model(name, cache_dir() / "models")
-    except DeviceError as error:
-        yield warn("model", str(error), f"vedette models pull {name}; `vedette up` does it, too")
-    except VedetteError as error:
-        yield fail("model", str(error), "see `vedette models list`")
-    else:
-        yield ok("model", f"{name} at {path}")
+    for key in ("model", "embedder"):
+        name = getattr(settings.infer, key)
+        if name is None or ":" in name:
+            continue
+        try:
+            _spec, path = find_model(name, cache_dir() / "models", f"infer.{key}")
+        except DeviceError as error:
+            yield warn(key, str(error), f"vedette models pull {name}; `vedette up` does it, too")
+        except VedetteError as error:
+            yield fail(key, str(error), "see `vedette models list`")
+        else:
+            yield ok(key, f"{name} at {path}")
 
 
 def providers(settings: Settings) -> Iterator[Finding]:

@@ -76,7 +76,7 @@ def free_size(model: onnx.ModelProto) -> None:
     names = {item.name for item in graph.initializer}
     used = {name for node in graph.node for name in node.input}
     _keep(graph.initializer, lambda item: item.name in used)
-    _keep(graph.input, lambda item: item.name not in names)
+    _keep(graph.input, lambda item: item.name in used - names)
     dims = graph.input[0].type.tensor_type.shape.dim
     dims[0].dim_value, dims[2].dim_param, dims[3].dim_param = 1, "height", "width"
     for output in graph.output:

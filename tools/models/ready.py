@@ -1,4 +1,4 @@
-"""Sees to it that the model of a node is there before the node starts."""
+"""Sees to it that the models of a node are there before the node starts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from common.settings import Settings
 
 
 def pull_if_missing(settings: Settings) -> None:
-    """Pull the model that the settings name when it is one of the manifest and not in the cache.
+    """Pull the models that the settings name when they are of the manifest and not in the cache.
 
     Raises:
         ConfigError: No such model, or one that must be brought by hand.
@@ -18,7 +18,9 @@ def pull_if_missing(settings: Settings) -> None:
     from services.infer.manifest import MODEL_FILES, known_model
     from tools.models.pull import models_dir, pull
 
-    name = settings.infer.model
-    if name.endswith(MODEL_FILES) or known_model(name).cached(models_dir()).is_file():
-        return
-    pull(name, lambda line: print(line, file=sys.stderr, flush=True))
+    for key in ("model", "embedder"):
+        name = getattr(settings.infer, key)
+        if name is None or name.endswith(MODEL_FILES) or ":" in name:
+            continue
+        if not known_model(name, f"infer.{key}").cached(models_dir()).is_file():
+            pull(name, lambda line: print(line, file=sys.stderr, flush=True))

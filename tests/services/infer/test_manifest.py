@@ -4,6 +4,7 @@ import pytest
 
 from common.errors import ConfigError, DeviceError
 from services.infer.decoders.table import DECODERS
+from services.infer.embedder import DECODER as EMBEDDING
 from services.infer.manifest import find_model, known_model, read_manifest
 
 
@@ -11,7 +12,7 @@ def test_every_row_of_the_manifest_is_sound():
     manifest = read_manifest()
     assert {"yunet", "centerface", "retinaface-mobilenet", "ulfg", "scrfd"} <= set(manifest)
     for spec in manifest.values():
-        assert spec.decoder in DECODERS
+        assert spec.decoder in {*DECODERS, EMBEDDING}
         assert spec.licence
         assert spec.title
         assert spec.origin is not None

@@ -156,6 +156,18 @@ def test_worker_tells_how_the_camera_moved_since_the_frame_that_it_saw_before(ma
     np.testing.assert_allclose(panned.motion, [1, 0, 24, 0, 1, 0], atol=1.5)
 
 
+def test_worker_tells_how_new_faces_look(make_stage, photo):
+    image = photo("group")
+    geometry = Geometry(image.shape[1], image.shape[0], PixelFormat.BGR)
+    plug_in = "tests.services.infer.test_embedder:Counting"
+    stage = make_stage(("door",), geometry, infer={"width": 640, "embedder": plug_in})
+    stage.start(0)
+    stage.until(lambda: stage.answered("door", image) and sum(len(result.looked) for result in stage.inbox) >= 5)
+    first, second = (result for result in stage.inbox if len(result.looked))
+    assert len({*first.looked.tolist(), *second.looked.tolist()}) == 5  # three at most in one frame
+    assert first.vectors.tolist() == [[row] * 4 for row in (1, 2, 3)]
+
+
 def test_no_camera_motion_is_told_when_it_is_switched_off(make_stage, photo):
     image = photo("group")
     geometry = Geometry(image.shape[1], image.shape[0], PixelFormat.BGR)

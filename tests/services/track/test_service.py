@@ -79,7 +79,14 @@ class Node:
         self.log.close()
         self.bus.close()
 
-    def push(self, boxes: list[list[float]], camera: str = "door", *, number: int | None = None) -> int:
+    def push(
+        self,
+        boxes: list[list[float]],
+        camera: str = "door",
+        *,
+        number: int | None = None,
+        looks: list[list[float]] | None = None,
+    ) -> int:
         """Send what a worker found in the next frame; frames are 1/30 s apart from now on."""
         self.captured_ns = max(self.captured_ns + 1_000_000_000 // FPS, time.monotonic_ns() - 30_000_000)
         self.seq += 1
@@ -90,7 +97,8 @@ class Node:
         array = np.array(boxes, np.float32).reshape(-1, 4)
         scores = np.full(len(array), 0.9, np.float32)
         empty = np.empty((0, 10), np.float32)
-        assert self.results.send(DetectionResult(handle, claim, WIDTH, HEIGHT, now, array, scores, empty))
+        seen = (0, empty[0:0, 0], np.arange(len(looks), dtype=np.int32), np.array(looks, np.float32)) if looks else ()
+        assert self.results.send(DetectionResult(handle, claim, WIDTH, HEIGHT, now, array, scores, empty, *seen))
         return self.seq
 
     def follow(self, boxes: list[list[float]], camera: str = "door") -> TrackFrame:
@@ -316,6 +324,22 @@ def test_kills_leave_one_start_and_one_end_a_face(node: Node) -> None:
     assert told
     until(lambda: told <= set(node.lives()) and ended(node, len(node.lives())))
     check_lives(node.lives(), ended=True)
+
+
+def test_a_face_that_is_known_again_by_its_looks_goes_on(make_node: Callable[..., Node]) -> None:
+    node = make_node(events={"reattach_s": 20.0})
+    anna, ben = [1.0, 0.0], [0.0, 1.0]
+    node.push([box(), box(300)], looks=[anna, ben])
+    before = settle(node, [box(), box(300)])
+    for _ in range(70):  # longer than a lost track lives
+        node.push([])
+    assert not len(node.follow([]).ids)
+    node.push([box(100), box(500, 300)], looks=[ben, anna])
+    after = settle(node, [box(100), box(500, 300)])
+    assert after.ids.tolist() == before.ids.tolist()[::-1]
+    assert after.event_ids == before.event_ids[::-1]
+    node.push([box(100), box(500, 300), box(200, 20)], looks=[ben, anna, ben])
+    assert len(set(settle(node, [box(100), box(500, 300), box(200, 20)]).ids.tolist())) == 3
 
 
 def test_results_of_two_workers_come_out_in_order_and_late_ones_are_dropped(node: Node) -> None:
