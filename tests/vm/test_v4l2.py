@@ -108,7 +108,7 @@ def test_camera_that_is_unplugged_is_told_and_found_again(camera: Callable[..., 
     machine.run(f"v4l2-ctl -d {DEVICE} -c disconnect=1", check=False)
     report = machine.report_until("capture:door", lambda row: row["state"] == "waiting")
     assert DEVICE in report["reason"]
-    machine.until("modprobe -r vivid && echo gone", lambda text: "gone" in text)
+    machine.until(f"modprobe -d {machine.kernel} -r vivid && echo gone", lambda text: "gone" in text)
     report = machine.report_until("capture:door", lambda row: "No such file" in row["reason"])
     machine.run(f"modprobe -d {machine.kernel} vivid {VIVID}")
     machine.report_until("capture:door", flowing)
