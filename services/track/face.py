@@ -37,8 +37,6 @@ LEASH: Final = 0.02  # how far a box is shown from its detection: less is as noi
 LEASH_SIZE: Final = 0.05  # logarithm of a side's change beyond which the detection is a part, and the filter is shown
 SPREAD: Final = 3.0  # standard deviations of the predicted place within which a face may be found
 FADE: Final = 0.06  # per nominal frame; of two tracks that overlap a detection alike, the one seen last gets it
-HELD: Final = 1.0  # nominal frames; a face that is not seen for longer keeps its size
-SIZE_CUE: Final = 2.0  # how much less likely a pair is for each e-fold between the areas of its boxes
 TENTATIVE_MISSES: Final = 2  # updates that a track may miss before it is confirmed
 
 
@@ -63,6 +61,8 @@ class FaceTracker(Population):
         coast: float = 1,
         camera: bool = True,
         manoeuvre: bool = True,
+        size_cue: float = 2,
+        size_drift: float = 1,
     ) -> None:
         """Settings; each but the first three names the value that turns it off.
 
@@ -80,10 +80,14 @@ class FaceTracker(Population):
             reach: Distance of the centres, in sides of the box and beyond what the filter expects, within which a
                 detection that overlaps nothing goes on with a track; 0 for no matching by distance.
             memory: How much longer than `max_age` a face can be found again by distance; 0 for not at all.
-            coast: How many updates a confirmed track is shown without a detection; 0 for none.
+            coast: How many updates a confirmed track is shown without a detection, unless only a part of it was seen
+                before: then it is behind something, or has left at the border; 0 for none.
             camera: Whether tracks go with the camera's motion: with the one that is given, else with a shift that most
                 faces share.
             manoeuvre: Whether a face that jumps makes its own velocity uncertain.
+            size_cue: How much less likely a pair by distance is for each e-fold between the areas of its boxes; 0 for
+                not at all.
+            size_drift: Nominal frames after which a face that is not seen keeps its size; infinity for never.
         """
         super().__init__()
         self.max_age = max_age
@@ -99,6 +103,8 @@ class FaceTracker(Population):
         self.coast = coast
         self.camera = camera
         self.manoeuvre = manoeuvre
+        self.size_cue = size_cue
+        self.size_drift = size_drift
 
     def take_over(self, track_id: int, former: int) -> None:
         """As in every mode; the face is believed at once."""
@@ -111,7 +117,7 @@ class FaceTracker(Population):
         noise[kalman.PXX] = variance * (NOISE_X * NOISE_X * dt)
         noise[kalman.PVV] = variance * (NOISE_V * NOISE_V * dt)
         least = 0.5 * table[2:4]
-        table[kalman.V][2:4] *= table[IDLE] <= HELD
+        table[kalman.V][2:4] *= table[IDLE] <= self.size_drift
         kalman.predict(table, kalman.transition(dt), noise)
         np.maximum(table[2:4], least, out=table[2:4])  # a box that shrinks in the dark must not vanish
         table[AGE : IDLE + 1] += dt
@@ -177,7 +183,7 @@ class FaceTracker(Population):
         reach = self.reach * table[2:4] + SPREAD * np.sqrt(table[kalman.PXX][:2])
         i, j, distance = distances(table, table[SEEN][:2], reach, boxes.take(detections, 1))
         unlike = np.abs(np.log(table[2:4].prod(axis=0))[i] - np.log(boxes[2:4].take(detections, 1).prod(axis=0))[j])
-        i, j, _ = match(i, j, (1.0 - distance) * np.exp(-SIZE_CUE * unlike), (len(tracks), len(detections)))
+        i, j, _ = match(i, j, (1.0 - distance) * np.exp(-self.size_cue * unlike), (len(tracks), len(detections)))
         return tracks[i], detections[j]
 
     def _correct(self, t: Index, d: Index, boxes: Array, scores: Array) -> None:
@@ -219,7 +225,7 @@ class FaceTracker(Population):
 
     def _places(self, table: Array) -> Array:
         seen = table[SEEN]
-        part = np.abs(np.log(seen[2:] / table[2:4])).max(axis=0) > LEASH_SIZE
+        part = np.abs(_grown(table)).max(axis=0) > LEASH_SIZE
         slack = np.where((table[IDLE] > 0.0) | part, np.inf, LEASH) * _sides(seen)
         return from_cxcywh(np.clip(table[:4], seen - slack, seen + slack))
 
@@ -232,7 +238,8 @@ class FaceTracker(Population):
         sure = (table[IDLE] <= 0.0) & (table[SCORE] >= self.start_score)
         firm = table[SURE_SUM] >= self.firm_score * table[SURE_HITS]
         believed = firm | (sure & (table[SCORE_SUM] >= self.confirm_score * table[HITS]))
-        return np.asarray((table[KNOWN] > 0.0) & (table[IDLE] <= self.coast * self._dt) & believed)
+        vanished = (table[IDLE] > 0.0) & (_grown(table).min(axis=0) < -LEASH_SIZE)  # behind something, or the border
+        return np.asarray((table[KNOWN] > 0.0) & (table[IDLE] <= self.coast * self._dt) & believed & ~vanished)
 
     def _states(self, shown: Mask) -> NDArray[np.uint8]:
         return np.where(shown, CONFIRMED, np.where(self._table[KNOWN] > 0.0, LOST, TENTATIVE)).astype(np.uint8)
@@ -241,6 +248,11 @@ class FaceTracker(Population):
 def _sides(boxes: Array) -> Array:
     """Width and height for the centre, and again for themselves, shape (4, n), of boxes cxcywh."""
     return np.concatenate((boxes[2:4], boxes[2:4]))
+
+
+def _grown(table: Array) -> Array:
+    """Logarithm of how much larger the sides were when the box was seen last than the filter says, shape (2, n)."""
+    return np.asarray(np.log(table[SEEN][2:] / table[2:4]))
 
 
 def _doubt_velocity(table: Array, measured: Array, noise: Array, weight: Array, elapsed: Array) -> None:
