@@ -71,7 +71,9 @@ def measure(way: str, shape: tuple[int, int, int], fps: float, seconds: float) -
         mine.recv()
         ready.send("go")
         latencies, torn = mine.recv()
+        ready.send("enough")
         producer.join(30)
+        mine.send("enough")  # not before: a socket without a peer makes the producer wait
         consumer.join(30)
     finally:
         for child in (producer, consumer):
@@ -114,8 +116,7 @@ def _produce(
         if delay > 0:
             time.sleep(delay)
         _stamp(made, number)
-    for _ in range(20):
-        time.sleep(0.05)
+    while not pipe.poll(0.05):
         _stamp(made, END)
     made.close_producer()
 
@@ -148,4 +149,5 @@ def _consume(way: str, config: SimpleNamespace, pipe: multiprocessing.connection
             torn += last != number
             latencies.append((now - sent_ns) / 1e3)
     pipe.send((latencies, torn))
+    pipe.recv()
     made.close_consumer()
