@@ -15,6 +15,7 @@ from pathlib import Path
 
 FORM = struct.Struct("<qqq")  # process id, monotonic nanoseconds, allowed silence in nanoseconds
 SUFFIX = ".beat"
+DUMP_SIGNAL = signal.SIGUSR2  # a process writes its stacks to its log, and goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,48 +83,4 @@ def is_stopped(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     except OSError:
-        return False
-
-
-class Guard:
-    """What any process does for those that watch over it: it wakes a stopped supervisor, and ends a hung watchdog."""
-
-    def __init__(self, runtime_dir: Path, supervisor: int) -> None:
-        self._watchdog, self._supervisor = beat_path(runtime_dir, "watchdog"), supervisor
-        self._stopped = 0
-
-    def look(self, margin_s: float) -> str:
-        """Look, about once a second; says what it did, empty for nothing.
-
-        Args:
-            margin_s: How much longer than it may the watchdog can be silent.
-        """
-        self._stopped = self._stopped + 1 if is_stopped(self._supervisor) else 0
-        if self._stopped >= 2:  # twice in a row: somebody may hold it for a moment
-            with contextlib.suppress(OSError):
-                os.kill(self._supervisor, signal.SIGCONT)
-            return "woke the supervisor, which was stopped"
-        beat = read_beat(self._watchdog)
-        if beat is None or beat.silent_s < beat.hang_s + margin_s:
-            return ""
-        return f"killed the watchdog, no heartbeat for {beat.silent_s:.1f} s" if self._end(beat.pid) else ""
-
-    def _end(self, pid: int) -> bool:
-        """Kill the watchdog, after making sure that it is our supervisor's child."""
-        try:
-            handle = os.pidfd_open(pid)
-        except OSError:
-            return False
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ours = int(fields[1]) == self._supervisor and b"services.watchdog" in Path(
-                f"/proc/{pid}/cmdline"
-            ).read_bytes().split(b"\0")
-            if ours and fields[0] != "Z":
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-                return True
-        except OSError:
-            pass
-        finally:
-            os.close(handle)
         return False

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NoReturn
 from common import config
 from common.errors import ConfigError
 from common.fleet import FLEET
-from common.heartbeat import Guard, Heartbeat
+from common.guard import Guard
+from common.heartbeat import DUMP_SIGNAL, Heartbeat
 from common.placement import Placement
 from common.pulse import Pulse
 from common.settings import Settings
@@ -29,8 +30,9 @@ from common.stats import Stats, stats_path, write_json
 if TYPE_CHECKING:
     from common.bus import Bus
 
-HANG_S = 4.0  # a loop that has not come round for so long is ended
-MARGIN_S = 0.5  # a hung loop ends itself at its limit and leaves a stack dump; others come after that
+HANG_S = 3.5  # a loop that has not come round for so long is ended
+MARGIN_S = 0.5  # that others leave to the watchdog, which judges them all
+LAST_RESORT_S = 15.0  # over its limit a hung loop ends itself, should no watchdog have done it
 BEAT_S = 0.2  # five newlines a second to supervisord: they wake its loop, so that it sees a death at once
 REPORT_S = 1.0
 EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIG = 0, 1, 2
@@ -66,7 +68,9 @@ class Service:
         self._pulses: list[Pulse] = []
         self._heart = Heartbeat(self.runtime_dir, self.name)
         self._pipe = config.supervised() and family != "watchdog"  # the watchdog's stdout is a protocol
-        self._guard = Guard(self.runtime_dir, os.getppid()) if self._pipe else None
+        # the watchdog knows who is starved of a core, a timer does not: under supervision that comes last
+        self._over_s = LAST_RESORT_S if config.supervised() else 0.0
+        self._guard = Guard(self.runtime_dir, os.getppid(), self._note_watchdog) if self._pipe else None
         if self._pipe:
             os.set_blocking(1, False)
 
@@ -137,15 +141,16 @@ class Service:
         self._heart.close()
 
     def _arm(self) -> None:
-        faulthandler.dump_traceback_later(self._hang_s, exit=True)
+        faulthandler.dump_traceback_later(self._hang_s + self._over_s, exit=True)
 
     def _look_after_the_watchers(self) -> None:
         done = self._guard.look(MARGIN_S) if self._guard is not None else ""
         if done:
             log.warning("%s", done)
             self.stats.count("watchers_helped")
-            if "watchdog" in done:
-                record_exit(self.runtime_dir, "watchdog", EXIT_FAILED, f"{self.name} {done}")
+
+    def _note_watchdog(self, done: str) -> None:
+        record_exit(self.runtime_dir, "watchdog", EXIT_FAILED, f"{self.name} {done}")
 
     def _look_after_threads(self) -> None:
         for pulse in self._pulses:
@@ -229,6 +234,7 @@ def _run(service: Service, main: Callable[[Service], None]) -> tuple[int, str]:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask)
     faulthandler.enable()
+    faulthandler.register(DUMP_SIGNAL)  # stacks of all threads to the log, also of a loop that hangs in C
     service.placement.apply()
     service.beat("starting")
     gc.collect()

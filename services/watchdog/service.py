@@ -8,15 +8,16 @@ import re
 import select
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from common.config import supervised
 from common.errors import ConfigError, DeviceError
 from common.fleet import FLEET
-from common.heartbeat import Beat, is_stopped, read_beats
-from common.service import HANG_S, MARGIN_S, Service
+from common.heartbeat import DUMP_SIGNAL, Beat, is_stopped, read_beats
+from common.service import HANG_S, Service
 from common.shm import remove_segments
+from common.silence import Silence
 from common.stats import write_json
 from common.supervisor import ProgramInfo, Supervisor
 from services.watchdog.ledger import KILLED, Ledger
@@ -26,6 +27,7 @@ LOOK_S = 0.5
 STOPPED_LOOKS = 3  # in a row that a process is found stopped: somebody may hold it for a moment
 START_S = 30.0  # from its start to its first sign of life: Python on a slow card takes its time
 LATE_S = 2.0  # a watchdog that was itself held up for so long judges nobody in this round
+DUMP_S = 0.1  # for the stacks of a hung process to reach its log
 STDIN = 0
 WAIT_S = 0.2  # the heartbeat wants a round that often
 LAST_BYTES = 8000  # of a log: a stack dump with some threads
@@ -44,6 +46,7 @@ class Watchdog:
         self._caught_up = False
         self._running: dict[str, tuple[int, float]] = {}  # process id, and since when it runs
         self._stopped: Counter[str] = Counter()
+        self._silences: defaultdict[str, Silence] = defaultdict(Silence)
 
     def catch_up(self) -> None:
         """Hear what runs, and what was given up, before we listened."""
@@ -61,7 +64,7 @@ class Watchdog:
     def follow(self, change: StateChange) -> None:
         """Note a state change, and plan a revival where it calls for one."""
         name = process_name(change.program)
-        if name is None:
+        if name is None or name == self._service.name:  # our predecessor's end: the ledger found its reason already
             return
         match change.state:
             case "STARTING":
@@ -104,15 +107,15 @@ class Watchdog:
             self._stopped[name] = self._stopped[name] + 1 if is_stopped(pid) else 0
             reason = self._complaint(name, pid, since, beats.get(name))
             if reason:
-                self._kill(name, pid, f"{reason}, killed")
+                self._kill(name, pid, reason, dump=name in beats and not self._stopped[name])
 
     def _complaint(self, name: str, pid: int, since: float, beat: Beat | None) -> str:
         """Why a process must be killed, empty when it need not."""
         if self._stopped[name] >= STOPPED_LOOKS:
             return "was stopped"
         if beat is not None and beat.pid == pid:
-            silent = beat.silent_s > max(beat.hang_s, HANG_S) + MARGIN_S
-            return f"no heartbeat for {beat.silent_s:.1f} s" if silent else ""
+            silent_s = self._silences[name].look(beat)
+            return f"its loop hung for {silent_s:.1f} s" if silent_s > max(beat.hang_s, HANG_S) else ""
         silent_s = time.monotonic() - since
         return f"no heartbeat since its start {silent_s:.0f} s ago" if silent_s > START_S and self._room() else ""
 
@@ -124,15 +127,27 @@ class Watchdog:
             return False
         return True
 
-    def _kill(self, name: str, pid: int, reason: str) -> None:
-        """Kill a process, after making sure that this id is still the one that supervisord runs under this name."""
+    def _kill(self, name: str, pid: int, reason: str, *, dump: bool) -> None:
+        """Kill a process, after making sure that this id is still the one that supervisord runs under this name.
+
+        Args:
+            name: Of the process.
+            pid: Its id.
+            reason: Why, for people.
+            dump: It has begun its loop, and can leave its stacks in its log first.
+        """
         try:
             handle = os.pidfd_open(pid)
         except OSError:
             return  # it is gone already
         try:
-            if any(row.pid == pid and process_name(row.program) == name for row in self._programs_now()):
+            rows = [row for row in self._programs_now() if row.pid == pid and process_name(row.program) == name]
+            if rows:
+                reason = f"{reason}, killed" + (f"; the stack is in {Path(rows[0].log).name}" if dump else "")
                 self._ledger.blame(name, reason)
+                if dump:
+                    signal.pidfd_send_signal(handle, DUMP_SIGNAL)
+                    select.select([handle], [], [], DUMP_S)
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
                 log.warning("killed process=%s pid=%d reason=%s", name, pid, reason)
                 self._service.stats.count("kills")

@@ -49,6 +49,8 @@ def test_a_worker_that_hangs_is_replaced_while_the_other_serves(hanging: Patient
     assert "its loop hung" in until(
         lambda: read_watchdog(hanging.settings.runtime_dir).get("infer:1", {}).get("reason")
     )
+    log = Path(hanging.settings.state_dir) / "logs" / "infer-1.log"
+    until(lambda: "hanger.py" in log.read_text(), what="its stack in its log")
 
     def told() -> Any:
         stats = json.loads(hanging.outage.witness.newest.get("vedette/vedette/stats", b"{}"))

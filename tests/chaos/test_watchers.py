@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from common.heartbeat import is_stopped
+from common.heartbeat import beat_path, is_stopped, read_beat
+from common.service import HANG_S
 from common.settings import Settings
 from common.stats import read_stats
 from common.supervisor import read_watchdog
@@ -52,6 +55,32 @@ def test_a_process_that_was_stopped_before_its_first_sign_of_life_is_replaced(sm
         until(lambda: not lives(newborn))
         until(lambda: pids(small).get("capture:door", newborn) not in {before, newborn})
         assert "was stopped, killed" in read_watchdog(small.runtime_dir)["capture:door"]["reason"]
+
+
+SPIN = "import os; os.sched_setaffinity(0, {%d}); os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))"
+
+
+@pytest.mark.slow
+def test_a_process_without_a_core_is_not_taken_for_a_hung_one(small: Settings, node_dir: Path) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    if os.getuid() != 0 or len(cores) < 2:
+        pytest.skip("needs root, and a second core")
+    with node(small, node_dir):
+        before = until(lambda: found if len(found := pids(small)) == 5 else None)
+        starved, beat = before["capture:door"], beat_path(small.runtime_dir, "capture:door")
+        os.sched_setaffinity(starved, {cores[-1]})
+        os.sched_setscheduler(
+            starved, os.SCHED_FIFO, os.sched_param(1)
+        )  # the rest that ordinary work gets is not for it
+        spinner = subprocess.Popen([sys.executable, "-c", SPIN % cores[-1] + "\nwhile True: pass"])
+        try:
+            until(lambda: (found := read_beat(beat)) is not None and found.silent_s > HANG_S + 4)
+        finally:
+            spinner.kill()
+            spinner.wait()
+        until(lambda: (found := read_beat(beat)) is not None and found.silent_s < 2)
+        assert pids(small) == before
+        assert read_watchdog(small.runtime_dir).get("capture:door", {}).get("restarts", 0) == 0
 
 
 @pytest.mark.slow
