@@ -137,9 +137,9 @@ class RingWriter:
         """Give an acquired slot back unpublished."""
         self._release(slot)
 
-    def address(self, slot: WriteSlot) -> int:
-        """Address of the slot's first byte in this process, aligned to a page (for drivers that fill it themselves)."""
-        return int(slot.pixels.ctypes.data)
+    def addresses(self) -> list[int]:
+        """Address of each slot's first byte in this process, aligned to a page: for drivers that fill it themselves."""
+        return [int(slot.pixels.ctypes.data) for slot in self._slots]
 
     def leased(self) -> list[int]:
         """Slots that a reader holds now (for tests and statistics)."""

@@ -8,12 +8,13 @@ import time
 
 from common.controls import load_controls
 from common.errors import DeviceError, RingError
-from common.ring import RingWriter
+from common.fleet import ring_slots
+from common.ring import RingWriter, WriteSlot
 from common.service import Service
 from common.wire import CameraState, CameraStatus
 from services.capture.opening import Opening
 from services.capture.replay import Replay
-from services.capture.source import EndOfStream, GeometryChanged, Source, make_source
+from services.capture.source import EndOfStream, Filler, GeometryChanged, Source, Stamp, make_source
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
 STATE_S = 1.0  # how often the camera's state is told
@@ -73,14 +74,26 @@ class Capture:
         if geometry is None:
             return
         self._size, self._nominal_fps = (geometry.width, geometry.height), source.nominal_fps
-        with RingWriter(self._service.settings, self._camera, geometry) as ring:
+        filler = source if isinstance(source, Filler) else None
+        with RingWriter(self._service.settings, self._camera, geometry, self._slots(filler)) as ring:
+            direct = filler if filler is not None and filler.begin(ring) else None
             self._tell("online", "")
             while not self._service.stopping and self._enabled:
                 self._service.beat()
                 self._hear()
                 self._tell_in_time()
-                if source.wait():
+                if not source.wait():
+                    continue
+                if direct is not None:
+                    self._publish(ring, *direct.take())
+                else:
                     self._pass_on(source, ring)
+
+    def _slots(self, filler: Filler | None) -> int:
+        """Slots of the ring: what all others need, and what the device holds."""
+        settings = self._service.settings
+        spare = filler.spare_slots if filler is not None else 0
+        return ring_slots(settings.infer.max_workers, settings.optional) + spare
 
     def _still_opening(self, seconds: float) -> bool:
         """Life goes on meanwhile; False when nobody wants the camera any more."""
@@ -104,6 +117,10 @@ class Capture:
             ring.abandon(slot)
             stats.drop("damaged")
             return
+        self._publish(ring, slot, stamp)
+
+    def _publish(self, ring: RingWriter, slot: WriteSlot, stamp: Stamp) -> None:
+        stats = self._service.stats
         self._seq += 1
         handle = ring.publish(slot, self._seq, stamp.captured_ns, stamp.media_ns)
         stats.count("frames")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigError, VedetteError
 from common.pixels import Geometry, Plane
+from common.ring import RingWriter, WriteSlot
 from common.settings import CameraSettings
 from common.stats import Stats
 
@@ -83,6 +84,29 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go; a second call does nothing."""
+
+
+@runtime_checkable
+class Filler(Source, Protocol):
+    """A source whose device can write into the ring by itself.
+
+    Attributes:
+        spare_slots: Slots that it will hold beside the one that others have; known once it is open.
+    """
+
+    @property
+    def spare_slots(self) -> int:
+        """See above."""
+
+    def begin(self, ring: RingWriter) -> bool:
+        """Start, after `open`; False: it does not, and `read` gives the frames as of any other source.
+
+        Raises:
+            DeviceError: It does not start.
+        """
+
+    def take(self) -> tuple[WriteSlot, Stamp]:
+        """The filled slot that `wait` announced, to be published."""
 
 
 def make_source(settings: CameraSettings, stats: Stats, *, paced: bool = True) -> Source:

@@ -1,4 +1,8 @@
-"""`v4l2:/dev/video0`: a camera of this machine, by the kernel's own interface; buffers mapped, one copy to the ring."""
+"""`v4l2:/dev/video0`: a camera of this machine, by the kernel's own interface.
+
+The driver writes into the ring itself where it can (uncompressed, rows without padding, pages that it may write to);
+else its buffers are mapped and each frame is copied or decoded.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,13 @@ import numpy as np
 
 from common.errors import ConfigError, DeviceError
 from common.pixels import Geometry, PixelFormat, Plane
+from common.ring import RingWriter, WriteSlot
 from common.settings import CameraSettings
 from common.stats import Stats
 from services.capture.jpeg import JpegDecoder
 from services.capture.source import Stamp
 from services.capture.v4l2_device import Mode, V4l2Device
+from services.capture.v4l2_direct import QUEUED, RingBuffers, lend
 from services.capture.v4l2_ioctl import FLAG_ERROR, FLAG_TIMESTAMP_MASK, FLAG_TIMESTAMP_MONOTONIC, Buffer
 from services.capture.video import copy_picture
 
@@ -32,6 +38,7 @@ class V4l2Source:
             raise ConfigError(f"source 'v4l2:{address}': an absolute path, like v4l2:/dev/video0")
         self._path, self._settings, self._stats = Path(address), settings, stats
         self._device: V4l2Device | None = None
+        self._direct: RingBuffers | None = None
         self._current: Buffer | None = None
         self._jpeg = JpegDecoder()
         self._poll = select.poll()
@@ -39,21 +46,40 @@ class V4l2Source:
         self.nominal_fps = 0.0
 
     def open(self) -> Geometry:
-        """Agree with the driver on a mode, and stream."""
+        """Agree with the driver on a mode."""
         self._device = device = V4l2Device(self._path)
         device.check()
         self._mode = mode = self._choose(device)
         self.nominal_fps = mode.fps
         pixel_format = RAW.get(mode.fourcc, PixelFormat.I420)
         self._geometry = Geometry(mode.width & ~1, mode.height & ~1, pixel_format)
-        device.start()
+        return self._geometry
+
+    @property
+    def spare_slots(self) -> int:
+        """Slots of the ring that the driver will hold."""
+        return QUEUED if self._packed() else 0
+
+    def begin(self, ring: RingWriter) -> bool:
+        """Stream, into the ring if possible: then `take` gives the frames, else `read` copies them."""
+        device = self._opened()
+        if self._packed() and self._mode.size_bytes <= ring.stride:
+            self._direct = lend(device, ring)
+        if self._direct is not None:
+            device.stream()
+        else:
+            device.start()
+        self._stats.gauge("direct", int(self._direct is not None))
         self._poll.register(device.fd, select.POLLIN)
         self._first_ns, self._heard_ns = 0, time.monotonic_ns()
-        return self._geometry
+        return self._direct is not None
 
     def wait(self) -> bool:
         """Wait for a frame; of several the newest is taken."""
         self.skip()
+        if self._direct is not None and not self._direct.top_up():
+            self._stats.drop("no_slot")
+            self._heard_ns = time.monotonic_ns()  # its silence is our fault
         self._poll.poll(WAIT_MS)  # POLLERR too: then the driver says why
         while (buffer := self._opened().dequeue()) is not None:
             self._heard_ns = time.monotonic_ns()
@@ -74,11 +100,17 @@ class V4l2Source:
         buffer = self._current
         if buffer is None:
             return None
-        captured_ns = _captured_ns(buffer)
-        self._first_ns = self._first_ns or captured_ns
+        stamp = self._stamp(buffer)
         good = self._copy(buffer, planes)
         self.skip()
-        return Stamp(captured_ns, max(0, captured_ns - self._first_ns)) if good else None
+        return stamp if good else None
+
+    def take(self) -> tuple[WriteSlot, Stamp]:
+        """The slot that the driver has filled, as `wait` announced; after `begin` has said so."""
+        buffer, self._current = self._current, None
+        if buffer is None or self._direct is None:
+            raise DeviceError(f"{self._path}: no frame")
+        return self._direct.take(buffer.index), self._stamp(buffer)
 
     def skip(self) -> None:
         """Give the buffer back to the driver."""
@@ -88,7 +120,7 @@ class V4l2Source:
 
     def close(self) -> None:
         """Let go of the camera."""
-        device, self._device, self._current = self._device, None, None
+        device, self._device, self._current, self._direct = self._device, None, None, None
         if device is not None:
             device.close()
             self._poll = select.poll()
@@ -118,6 +150,17 @@ class V4l2Source:
         if mode.fourcc != best:
             raise DeviceError(f"{self._path}: answers {mode.fourcc} when asked for {best}")
         return mode
+
+    def _packed(self) -> bool:
+        """Frames lie in memory as the ring wants them."""
+        mode = self._mode
+        row_bytes = {"YUYV": 2 * mode.width, "NV12": mode.width}.get(mode.fourcc, 0)
+        return row_bytes > 0 and mode.stride == row_bytes and not (mode.width | mode.height) & 1
+
+    def _stamp(self, buffer: Buffer) -> Stamp:
+        captured_ns = _captured_ns(buffer)
+        self._first_ns = self._first_ns or captured_ns
+        return Stamp(captured_ns, max(0, captured_ns - self._first_ns))
 
     def _damaged(self, buffer: Buffer) -> bool:
         rows = {"YUYV": self._mode.height, "NV12": self._mode.height * 3 // 2}.get(self._mode.fourcc, 0)

@@ -21,12 +21,22 @@ BUFFERS = 4  # one being filled, one waiting, one being copied, one spare
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What the driver agreed to: four-letter format, size, bytes a row (0 for JPEG), rate (0 when it tells none)."""
+    """What the driver agreed to.
+
+    Attributes:
+        fourcc: Four-letter name of the format.
+        width: Columns in pixels.
+        height: Rows in pixels.
+        stride: Bytes a row, 0 for JPEG.
+        size_bytes: Room that a frame needs.
+        fps: Rate, 0 when it tells none.
+    """
 
     fourcc: str
     width: int
     height: int
     stride: int
+    size_bytes: int
     fps: float
 
 
@@ -40,6 +50,8 @@ class V4l2Device:
         except OSError as error:
             raise DeviceError(f"{path}: {error.strerror}") from error
         self._maps: list[mmap.mmap] = []
+        self._borrowed: list[int] = []  # addresses of the buffers where they are not the driver's own
+        self._room = 0
 
     def check(self) -> None:
         """See that it is a camera.
@@ -74,10 +86,34 @@ class V4l2Device:
         pix.width, pix.height, pix.pixelformat, pix.field = width, height, v4l2.fourcc(fourcc), v4l2.FIELD_NONE
         self._ask(v4l2.S_FMT, wish, f"format {fourcc} {width}x{height} refused")
         name = int(pix.pixelformat).to_bytes(4, "little").decode("latin-1")
-        return Mode(name, pix.width, pix.height, pix.bytesperline, self._set_rate(fps))
+        return Mode(name, pix.width, pix.height, pix.bytesperline, pix.sizeimage, self._set_rate(fps))
+
+    def borrow(self, addresses: list[int], room: int) -> None:
+        """Let the driver write to memory of ours: buffer n at address n, so many bytes each. Nothing is queued yet.
+
+        Raises:
+            DeviceError: It does not do that.
+        """
+        request = v4l2.RequestBuffers(count=len(addresses), type=v4l2.CAPTURE, memory=v4l2.USERPTR)
+        self._ask(v4l2.REQBUFS, request, "writes to no memory but its own")
+        self._borrowed, self._room = addresses, room
+        if request.count < len(addresses):
+            self.give_up()
+            raise DeviceError(f"{self.path}: knows {request.count} buffers, {len(addresses)} are needed")
+
+    def give_up(self) -> None:
+        """Borrow nothing after all."""
+        self._borrowed = []
+        with contextlib.suppress(OSError):
+            request = v4l2.RequestBuffers(count=0, type=v4l2.CAPTURE, memory=v4l2.USERPTR)
+            v4l2.ioctl(self.fd, v4l2.REQBUFS, request)
+
+    def stream(self) -> None:
+        """Begin to fill what is queued."""
+        self._ask(v4l2.STREAMON, ctypes.c_int32(v4l2.CAPTURE), "does not start")
 
     def start(self) -> None:
-        """Map the buffers, queue them all and stream."""
+        """Map buffers of the driver, queue them all and stream."""
         request = v4l2.RequestBuffers(count=BUFFERS, type=v4l2.CAPTURE, memory=v4l2.MMAP)
         self._ask(v4l2.REQBUFS, request, "no buffers")
         if request.count < 2:
@@ -90,7 +126,7 @@ class V4l2Device:
             except OSError as error:
                 raise self._refused(f"buffer {index} cannot be mapped", error) from error
             self.queue(index)
-        self._ask(v4l2.STREAMON, ctypes.c_int32(v4l2.CAPTURE), "does not start")
+        self.stream()
 
     def queue(self, index: int) -> None:
         """Give a buffer to the driver."""
@@ -140,7 +176,11 @@ class V4l2Device:
         return float(period.denominator / period.numerator) if period.numerator else 0.0
 
     def _buffer(self, index: int) -> v4l2.Buffer:
-        return v4l2.Buffer(index=index, type=v4l2.CAPTURE, memory=v4l2.MMAP)
+        if not self._borrowed:
+            return v4l2.Buffer(index=index, type=v4l2.CAPTURE, memory=v4l2.MMAP)
+        buffer = v4l2.Buffer(index=index, type=v4l2.CAPTURE, memory=v4l2.USERPTR, length=self._room)
+        buffer.m.userptr = self._borrowed[index]
+        return buffer
 
     def _ask(self, request: int, argument: ctypes.Structure | ctypes.c_int32, complaint: str) -> None:
         try:
