@@ -19,11 +19,8 @@ HEALTHY_S = 60.0  # a process that ran for so long starts with the shortest back
 KILLED = "killed by a signal"
 AGAIN = "; fails again and again, next try after "
 SHORT_S = 10.0  # a process that lived for less did not get anywhere
-CRASH, KILL, LOOP = (
-    3,
-    1,
-    10,
-)  # weights of a short life that ended by itself or from outside; from LOOP on it is held back
+CRASH, KILL = 3, 1  # weights of a short life that ended by itself or from outside
+LOOP = 10  # from here on it is held back
 
 log = logging.getLogger(__name__)
 

@@ -71,7 +71,8 @@ class Watchdog:
                 self._ledger.started(name, change.before)
             case "RUNNING":
                 self._running[name] = (change.pid, time.monotonic())
-                self._ledger.running(name)
+                if name not in self._ledger.due or not self._is_down(change.program):  # else it ran before we held it
+                    self._ledger.running(name)
             case "EXITED" | "BACKOFF":
                 self._running.pop(name, None)
                 log.warning("ended process=%s reason=%s", name, self._ledger.ended(name, self._last_words(change)))
@@ -156,8 +157,15 @@ class Watchdog:
         finally:
             os.close(handle)
 
+    def _is_down(self, program: str) -> bool:
+        """True when supervisord has stopped a program, or is about to."""
+        try:
+            return self._supervisor.program(program).state in {"STOPPING", "STOPPED", "FATAL"}
+        except DeviceError:
+            return False
+
     def _hold(self, name: str) -> None:
-        """Keep a process down for a while: supervisord itself backs off only from what dies within a second."""
+        """Keep a process down for a while: supervisord would start it again and again."""
         try:
             self._supervisor.stop(name.replace(":", "-", 1), wait=False)
         except DeviceError as error:

@@ -158,7 +158,9 @@ def _member(member: Member, plan: Plan) -> list[str]:
         **({"events": "PROCESS_STATE", "buffer_size": "1000"} if listens else {}),
         "autorestart": "unexpected",
         "exitcodes": "2",
-        "startsecs": "1",
+        # at 0 what is killed soon after its start is started again at once, not after seconds; the watchdog holds back
+        # what fails again and again, and supervisord the watchdog
+        "startsecs": "1" if listens else "0",
         "stopwaitsecs": str(STOP_S),
         "stdout_logfile": "NONE",
         "stderr_logfile": f"{plan.log_dir}/{member.program}.log",

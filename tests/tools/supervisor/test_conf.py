@@ -52,6 +52,7 @@ def test_services_are_restarted_unless_their_settings_are_wrong(settings: Settin
         if name.startswith(("program:", "eventlistener:")):
             assert (conf[name]["autorestart"], conf[name]["exitcodes"]) == ("unexpected", "2")
             assert conf[name]["stdout_logfile"] == "NONE", "heartbeats are no log"
+            assert conf[name]["startsecs"] == ("1" if name == "eventlistener:watchdog" else "0"), "no wait after a kill"
 
 
 def test_only_the_owner_may_talk_to_supervisord(settings: Settings) -> None:
