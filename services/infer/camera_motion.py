@@ -57,11 +57,7 @@ class CameraMotion:
             Sequence number of the frame before that this worker saw, 0 when the motion is not known; and the affine map
             from that frame's pixels to this one's, rows of a (2, 3) matrix one after the other, shape (6,).
         """
-        time_ns = max(handle.captured_ns, handle.media_ns)
-        if len(boxes):
-            self._face_ns = time_ns
-        elif time_ns - self._face_ns > IDLE_NS:
-            self._handle = None
+        if not self._wanted(handle, boxes):
             return 0, SAME[:0]
         before, known, masked = self._before, self._handle, self._boxes
         now = _small(planes[0])
@@ -74,6 +70,29 @@ class CameraMotion:
             return 0, SAME[:0]
         found[:, 2] *= scale
         return known.seq, found.ravel().astype(np.float32)
+
+    def stood(self, handle: FrameHandle, boxes: Boxes) -> tuple[int, Boxes]:
+        """As `follow`, for a frame in which the motion gate saw nothing change: its pixels need not be read again.
+
+        The picture kept for the next comparison stays the one looked at last, so that a slow drift is not lost.
+        """
+        if not self._wanted(handle, boxes):
+            return 0, SAME[:0]
+        known = self._handle
+        if known is None or known.epoch != handle.epoch or known.seq >= handle.seq:
+            return 0, SAME[:0]
+        self._handle = handle
+        return known.seq, SAME
+
+    def _wanted(self, handle: FrameHandle, boxes: Boxes) -> bool:
+        """Whether there was a face not long ago; without one nobody needs to know."""
+        time_ns = max(handle.captured_ns, handle.media_ns)
+        if len(boxes):
+            self._face_ns = time_ns
+        elif time_ns - self._face_ns > IDLE_NS:
+            self._handle = None
+            return False
+        return True
 
 
 def _small(plane: Plane) -> Plane:

@@ -70,6 +70,7 @@ class Detector:
         self._spec, self._backend, self._settings = spec, backend, settings
         self._iou = spec.nms_iou if settings.nms_iou is None else settings.nms_iou
         self._plans: dict[Geometry, _Plan] = {}
+        self._bound: dict[tuple[int, int], Bound] = {}
         self.laps = Laps(0, 0, 0)
 
     @property
@@ -90,7 +91,7 @@ class Detector:
         """
         if geometry not in self._plans:
             if len(self._plans) >= MAX_PLANS:
-                self._plans.pop(next(iter(self._plans)))
+                self._forget(next(iter(self._plans)))
             self._plans[geometry] = self._plan(geometry)
 
     def detect(self, planes: Sequence[Plane], geometry: Geometry) -> Detections:
@@ -117,11 +118,18 @@ class Detector:
 
     def _plan(self, geometry: Geometry) -> _Plan:
         size = self.input_size(geometry)
-        bound = self._backend.bind(size)
+        bound = self._bound.get(size) or self._backend.bind(size)
+        self._bound[size] = bound
         shapes = {name: value.shape for name, value in bound.outputs.items()}
         decoder = load_decoder(self._spec.decoder, size, shapes, self._spec.options)
         box = fit((geometry.width, geometry.height), size)
         return _Plan(box, bound, Preprocess(geometry, box, self._spec.input, bound.tensor), decoder)
+
+    def _forget(self, geometry: Geometry) -> None:
+        """Let the buffers of a geometry go, and the model's own when no other one shares them."""
+        size = self._plans.pop(geometry).box.model
+        if all(plan.box.model != size for plan in self._plans.values()):
+            del self._bound[size]
 
     def _finish(self, found: Candidates, box: Letterbox) -> Detections:
         """Suppress doubles, go back to the frame's pixels, and cut at its border."""

@@ -18,6 +18,7 @@ from common.pixels import Plane
 from services.infer.detector import Detections
 
 WIDEST = 240  # columns of the small picture; a 1280x720 one is halved three times, to cells of 8x16 pixels
+SPARSE_FROM = 640  # columns; of wider pictures every fourth row is looked at, of others every second
 STEP = 6  # grey levels that the mean of a cell must change by; noise of a cell is below 1.5 even in dim light
 CELLS = 2  # so many changed cells are motion: a face of 24 pixels, which a detector hardly finds, covers three or more
 AGREED = 3  # runs on the still picture that must agree before an answer is given again
@@ -56,26 +57,35 @@ class MotionGate:
         self._found, self._seen, self._ran_ns = found, self._small.copy(), now_ns
 
     def _shrink(self, plane: Plane) -> Plane:
-        """A small picture: every second row, halved again and again; the buffers of each size are kept.
+        """A small picture: few rows, halved again and again; the buffers of each size are kept.
 
-        Most of the time goes into reading pixels that another core has written, so half of them are left alone.
+        Most of the time goes into reading pixels that another core has written, so most of them are left alone.
         """
         halves = self._halves.get(plane.shape)
         if halves is None:
             halves = self._halves[plane.shape] = _buffers(plane.shape)
-        plane = plane[::2]
+        plane = plane[:: _rows_apart(plane.shape)]
         for half in halves:
             height, width = half.shape[:2]
-            cv2.resize(plane[: 2 * height, : 2 * width], (width, height), dst=half, interpolation=cv2.INTER_AREA)
+            part = plane[: len(plane) // height * height, : 2 * width]
+            cv2.resize(part, (width, height), dst=half, interpolation=cv2.INTER_AREA)
             plane = half
         return plane
 
 
+def _rows_apart(shape: tuple[int, ...]) -> int:
+    return 4 if shape[1] > SPARSE_FROM else 2
+
+
 def _buffers(shape: tuple[int, ...]) -> list[Plane]:
-    height, width = (shape[0] + 1) // 2, shape[1]
+    """Smaller and smaller pictures; where every fourth row is looked at, the last one is made narrower only."""
+    apart = _rows_apart(shape)
+    height, width = -(-shape[0] // apart), shape[1]
     buffers = []
     while width > WIDEST and height > 1:
-        height, width = height // 2, width // 2
+        width //= 2
+        if apart == 2 or width > WIDEST:
+            height //= 2
         buffers.append(np.empty((height, width, *shape[2:]), np.uint8))
     return buffers
 

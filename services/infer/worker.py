@@ -8,11 +8,14 @@ track waits for.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from common.bus import Receiver
 from common.claims import Claims
 from common.controls import load_controls
 from common.errors import FrameGone, RingError
@@ -119,12 +122,14 @@ class Worker:
 
     def _hear(self) -> None:
         """Remember the newest handle of each camera; wait only when there is none."""
-        self._hear_frames()
+        heard: Sequence[Receiver | int] = (self._frames, self._control)
         if not self._newest:
             self._service.placement.hurry()
-            self._service.bus.wait(self._timeout_ms(), self._frames, self._control)
+            heard = self._service.bus.wait(self._timeout_ms(), self._frames, self._control)
+        if self._frames in heard:
             self._hear_frames()
-        self._hear_control()
+        if self._control in heard:
+            self._hear_control()
         if self._lease is not None and time.monotonic_ns() >= self._lease_until_ns:
             self._let_go()
 
@@ -216,8 +221,7 @@ class Worker:
         """Detect, tell, and keep the lease for a while: whoever hears of the result may want the pixels."""
         handle, geometry = lease.handle, lease.geometry
         found, ran = self._find(detector, lease)
-        camera = self._motions.get(handle.camera)
-        motion = camera.follow(lease.planes, handle, found.boxes, geometry.width) if camera else STILL
+        motion = self._motion(lease, found, ran)
         looks = self._looks.get(handle.camera)
         seen = looks.look(lease.planes, geometry, handle, found) if looks else ()
         finished_ns = time.monotonic_ns()
@@ -244,6 +248,15 @@ class Worker:
         if gate is not None:
             gate.ran(found, now_ns)
         return found, True
+
+    def _motion(self, lease: Lease, found: Detections, ran: bool) -> tuple[int, NDArray[np.float32]]:
+        """How the camera moved since the frame before."""
+        camera = self._motions.get(lease.handle.camera)
+        if camera is None:
+            return STILL
+        if not ran:  # the gate has just seen that nothing changed
+            return camera.stood(lease.handle, found.boxes)
+        return camera.follow(lease.planes, lease.handle, found.boxes, lease.geometry.width)
 
     def _keep(self, lease: Lease) -> None:
         """Hold this lease instead of the one before."""

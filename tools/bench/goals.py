@@ -37,6 +37,7 @@ AGE, CPU = "age: node / this", "CPU: node / this"
 SPEED_UP = {"figure": "the node's speed-up / the bare one"}
 UP = {"what": "vedette up to first tracks"}
 NV12 = {"what": "NV12 720p -> tensor 320x192, the node"}
+PEER = {"what": "YuNet 320x256 of 720p, the node from BGR"}
 LOOP = {"figure": "node / plain loop"}
 IDLE, MJPEG, RTSP = (
     {"figure": f"CPU of view, {who}, %"} for who in ("no viewer", "one MJPEG viewer", "one RTSP client")
@@ -59,6 +60,7 @@ GOALS = (
     Goal("age / two threads that wait", "baselines", WAIT, AGE, "<=", 0.95),
     Goal("age / threads that wait, 3 cameras", "baselines", WAIT_3, AGE, "<=", 0.6),
     Goal("preprocessing from NV12 / full-size colour first", "infer", NV12, "ratio", "<=", 0.30),
+    Goal("detection / OpenCV's own with the same file", "infer", PEER, "ratio", "<=", 0.75),
     Goal("CPU of a still scene, gate / no gate", "still", STILL, "with / without", "<=", 0.15),
     Goal("memory of the node, MB", "memory", {"process": "all"}, "PSS MB", "<=", 240.0, ratio=False),
     Goal("CPU of view, no viewer, % of a core", "view", IDLE, "median", "<=", 1.0, ratio=False),

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
+from common.config import cache_dir
 from common.pixels import Geometry, PixelFormat, Plane
 from common.settings import InferSettings
-from services.infer.detector import build_detector
+from services.infer.backends import Backend, load_backend
+from services.infer.detector import Detector, build_detector
 from services.infer.letterbox import fit
-from services.infer.manifest import InputSpec
+from services.infer.manifest import InputSpec, find_model
 from services.infer.preprocess import Preprocess
 from tools.bench import report
+from tools.bench.clip720 import clip720
 from tools.bench.node import load
 from tools.bench.private import demo_clip
 
 SOURCE, MODEL = (1280, 720), (320, 192)
+PEER_SIZE = (320, 256)  # OpenCV's detector is asked at this size
 ROUNDS = 40  # interleaved; each way runs three times a round
 
 
@@ -33,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows.append({"what": f"{name} 720p -> BGR -> resize -> blobFromImage", "CPU ms": usual})
         goal = {"goal": 0.30} if pixel_format is PixelFormat.NV12 else {}
         rows.append({"what": f"{name} 720p -> tensor 320x192, the node", "CPU ms": ours, "ratio": ours / usual, **goal})
+    rows += against_opencv(ROUNDS * options.repetitions)
     rows += stages(ROUNDS * options.repetitions)
     report.show("inference", rows, options.json)
     return 0
@@ -56,7 +62,60 @@ def preprocessing(pixel_format: PixelFormat, rounds: int) -> tuple[float, float]
     return ours_ms, usual_ms
 
 
-def interleaved(ways: list[Callable[[], object]], rounds: int) -> list[float]:
+class _FixedBackend:
+    """A backend whose model is held to one input size, as OpenCV's detector is."""
+
+    fixed_size = PEER_SIZE
+
+    def __init__(self, backend: Backend) -> None:
+        self.placement, self.bind = backend.placement, backend.bind
+
+
+def against_opencv(rounds: int) -> list[dict[str, Any]]:
+    """A whole detection, 1280x720 picture in, boxes out, beside OpenCV's own detector with the same file and size."""
+    frames, geometry = load(clip720(), 10)
+    colour: list[Plane] = [_colour(planes, geometry) for planes in frames]
+    settings = InferSettings()
+    spec, path = find_model("yunet", cache_dir() / "models")
+    backend = _FixedBackend(load_backend(path, settings, spec.input.layout))
+    ours = Detector(spec, backend, settings)
+    peer = cv2.FaceDetectorYN.create(str(path), "", PEER_SIZE, settings.min_score, spec.nms_iou, 5000)
+    cv2.setNumThreads(1)
+    turn = itertools.count()
+
+    def opencv() -> int:
+        faces = peer.detect(cv2.resize(colour[next(turn) % len(colour)], PEER_SIZE))[1]
+        return 0 if faces is None else len(faces)
+
+    def node(native: bool) -> int:
+        number = next(turn) % len(colour)
+        if native:
+            return len(ours.detect(frames[number], geometry).scores)
+        return len(ours.detect([colour[number]], Geometry(*SOURCE, PixelFormat.BGR)).scores)
+
+    ways: dict[str, Callable[[], int]] = {
+        "OpenCV's FaceDetectorYN": opencv,
+        "the node from BGR": lambda: node(False),
+        "the node from I420": lambda: node(True),
+    }
+    if not all(way() for way in ways.values()):
+        raise RuntimeError("a detector found no face: its time says nothing")
+    times = interleaved([*ways.values()], rounds)
+    size = "x".join(map(str, PEER_SIZE))
+    return [
+        {"what": f"YuNet {size} of 720p, {way}", "CPU ms": ms, "ratio": ms / times[0], **goal}
+        for way, ms, goal in zip(ways, times, ({}, {"goal": 0.75}, {}), strict=True)
+    ]
+
+
+def _colour(planes: list[Plane], geometry: Geometry) -> Plane:
+    if geometry != Geometry(*SOURCE, PixelFormat.I420):
+        raise RuntimeError(f"{geometry}: {SOURCE[0]}x{SOURCE[1]} as I420 expected")
+    flat = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(SOURCE[1] * 3 // 2, SOURCE[0])
+    return np.asarray(cv2.cvtColor(flat, cv2.COLOR_YUV2BGR_I420), np.uint8)
+
+
+def interleaved(ways: Sequence[Callable[[], object]], rounds: int) -> list[float]:
     """Median CPU milliseconds of each way."""
     times: list[list[int]] = [[] for _ in ways]
     for number in range(rounds + 2):

@@ -81,3 +81,26 @@ def test_nothing_is_computed_while_nobody_is_there(wall):
     assert camera.follow(frame, handle(2), NOBODY, 1280)[0] == 1
     assert camera.follow(frame, handle(3, at_ns=IDLE_NS + 10**9), NOBODY, 1280) == (0, pytest.approx([]))
     assert camera.follow(frame, handle(4, at_ns=IDLE_NS + 2 * 10**9), FACE, 1280)[0] == 0
+
+
+def test_a_still_picture_is_told_as_still_and_the_next_move_is_not_lost(wall):
+    camera = CameraMotion()
+    start, after = (np.array([[1.0, 0, dx - 300], [0, 1, -180]]) for dx in (0, 30))
+    assert camera.stood(handle(1), FACE)[0] == 0
+    camera.follow(view(wall, start), handle(2), FACE, 1280)
+    for seq in (3, 4):
+        since, motion = camera.stood(handle(seq), FACE)
+        assert since == seq - 1
+        np.testing.assert_array_equal(motion, [1, 0, 0, 0, 1, 0])
+    assert camera.stood(handle(4), FACE)[0] == 0
+    assert camera.stood(handle(5, epoch=2), FACE)[0] == 0
+    since, motion = camera.follow(view(wall, after), handle(5), FACE, 1280)
+    assert since == 4
+    np.testing.assert_allclose(motion, [1, 0, 30, 0, 1, 0], atol=1)
+
+
+def test_a_still_picture_without_a_face_is_forgotten_after_a_while(wall):
+    camera = CameraMotion()
+    camera.follow(view(wall, np.eye(2, 3)), handle(1), FACE, 1280)
+    assert camera.stood(handle(2, at_ns=IDLE_NS + 10**9), NOBODY)[0] == 0
+    assert camera.stood(handle(3, at_ns=IDLE_NS + 2 * 10**9), FACE)[0] == 0

@@ -9,7 +9,7 @@ import pytest
 from common.errors import ConfigError, ModelError
 from common.pixels import Geometry, PixelFormat
 from common.settings import InferSettings
-from services.infer.detector import build_detector
+from services.infer.detector import MAX_PLANS, build_detector
 
 OWN = {
     "yunet_n_dynamic.onnx": ("yunet", "bgr", "0, 0, 0", 1.0),
@@ -146,3 +146,35 @@ def test_models_own_overlap_limit_holds_unless_the_settings_say_otherwise(make_m
     image = np.zeros((64, 64, 3), np.uint8)
     assert len(detect(InferSettings(model=str(path)), image).boxes) == 1
     assert len(detect(InferSettings(model=str(path), nms_iou=0.7), image).boxes) == 2
+
+
+def test_cameras_of_one_model_size_share_its_buffers_and_answer_as_alone(model, photo):
+    model("yunet")
+    image = cv2.resize(photo("group"), (1280, 720))
+    settings = InferSettings()
+    shapes = {
+        PixelFormat.BGR: [image],
+        PixelFormat.I420: Geometry(1280, 720, PixelFormat.I420).planes(
+            cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420).reshape(-1)
+        ),
+    }
+    both = build_detector(settings)
+    for pixel_format, planes in shapes.items():
+        geometry = Geometry(1280, 720, pixel_format)
+        alone = build_detector(settings, geometry).detect(planes, geometry)
+        for _ in range(2):
+            np.testing.assert_allclose(both.detect(planes, geometry).boxes, alone.boxes, atol=1e-3)
+            other = Geometry(640, 480, pixel_format)  # another size in between
+            both.detect(other.planes(np.zeros(other.frame_bytes, np.uint8)), other)
+
+
+def test_buffers_of_forgotten_geometries_are_let_go(model):
+    model("yunet")
+    detector = build_detector(InferSettings(width=160))
+    for width in range(160, 160 + 2 * (MAX_PLANS + 4), 2):
+        for height in (120, 2 * width):
+            geometry = Geometry(width, height, PixelFormat.GRAY)
+            detector.detect(geometry.planes(np.zeros(geometry.frame_bytes, np.uint8)), geometry)
+    sizes = {detector.input_size(geometry) for geometry in detector._plans}
+    assert len(detector._plans) == MAX_PLANS
+    assert set(detector._bound) == sizes
