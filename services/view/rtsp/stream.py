@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Protocol
 
+from common.drawing import planar
 from common.drawing.scene import Shown
 from common.errors import DeviceError
 from common.settings import RtspSettings
@@ -127,7 +128,7 @@ class Stream:
                 self._loop.call_soon_threadsafe(self._tell, units, number)
 
     def _fitting(self, encoder: Encoder | None, shown: Shown) -> Encoder:
-        size = (shown.pixels.shape[1], shown.pixels.shape[0])
+        size = planar.size_of(shown.pixels)
         return encoder if encoder is not None and encoder.size == size else Encoder(size, self._settings)
 
     def _note(self, encoder: Encoder, shown: Shown) -> None:
