@@ -91,8 +91,19 @@ class Detector:
         """
         if geometry not in self._plans:
             if len(self._plans) >= MAX_PLANS:
-                self._forget(next(iter(self._plans)))
+                self._plans.pop(next(iter(self._plans)))
             self._plans[geometry] = self._plan(geometry)
+            sizes = {plan.box.model for plan in self._plans.values()}
+            self._bound = {size: bound for size, bound in self._bound.items() if size in sizes}
+
+    def try_out(self, geometry: Geometry) -> None:
+        """Prove the model with a geometry, and keep only what other geometries of that input size can use.
+
+        Raises:
+            ModelError: As `prepare`.
+        """
+        self.prepare(geometry)
+        self._plans.clear()
 
     def detect(self, planes: Sequence[Plane], geometry: Geometry) -> Detections:
         """Faces in one frame.
@@ -124,12 +135,6 @@ class Detector:
         decoder = load_decoder(self._spec.decoder, size, shapes, self._spec.options)
         box = fit((geometry.width, geometry.height), size)
         return _Plan(box, bound, Preprocess(geometry, box, self._spec.input, bound.tensor), decoder)
-
-    def _forget(self, geometry: Geometry) -> None:
-        """Let the buffers of a geometry go, and the model's own when no other one shares them."""
-        size = self._plans.pop(geometry).box.model
-        if all(plan.box.model != size for plan in self._plans.values()):
-            del self._bound[size]
 
     def _finish(self, found: Candidates, box: Letterbox) -> Detections:
         """Suppress doubles, go back to the frame's pixels, and cut at its border."""
@@ -163,5 +168,8 @@ def build_detector(
     limit_threads(settings.threads)
     spec, path = find_model(settings.model, models_dir or cache_dir() / "models")
     detector = Detector(spec, load_backend(path, settings, spec.input.layout), settings)
-    detector.prepare(geometry or USUAL)
+    if geometry is None:
+        detector.try_out(USUAL)
+    else:
+        detector.prepare(geometry)
     return detector
