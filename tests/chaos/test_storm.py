@@ -9,7 +9,7 @@ import time
 import pytest
 
 from common.errors import VedetteError
-from tools.bench.patient import leftovers, patient
+from tools.bench.patient import Patient, Wound, leftovers, patient
 from tools.bench.private import demo_clip, until
 from tools.bench.witness import broken_lives
 from tools.models.pull import pull
@@ -44,9 +44,16 @@ def test_whatever_is_killed_no_event_is_lost_and_nothing_is_left(kills: int, see
         until(lambda: all(one.recovery_s(wound) is not None for wound in one.wounds), what="all are back")
         one.calm()
         assert one.complaints() == []
-        kept = [one.kept_ids(wound) for wound in one.wounds if wound.name == "track" and wound.kind == "SIGKILL"]
-        assert sum(same for same, _ in kept) >= 0.95 * sum(of for _, of in kept)
+        kept = {wound: one.kept_ids(wound) for wound in one.wounds if wound.name == "track" and wound.kind == "SIGKILL"}
+        lost = {wound: around(one, wound) for wound, (same, of) in kept.items() if same < of}
+        assert sum(same for same, _ in kept.values()) >= 0.95 * sum(of for _, of in kept.values()), lost
     assert leftovers(one.settings) == []
+
+
+def around(one: Patient, wound: Wound) -> list[str]:
+    """What else was done in the seconds before and after, and how long each took to come back."""
+    others = [other for other in one.wounds if -5 < other.at_s - wound.at_s < 5]
+    return [f"{other.at_s - wound.at_s:+.2f} {other.kind} {other.name} {one.recovery_s(other)}" for other in others]
 
 
 def test_broken_lives_are_told_apart() -> None:

@@ -107,7 +107,12 @@ class Patient:
         return at[index] - wound.at_s if index < len(at) else None
 
     def kept_ids(self, wound: Wound) -> tuple[int, int]:
-        """How many faces had their id still before the next wound, of how many that were shown before and after."""
+        """How many faces had their id still before the next wound, of how many that were shown before and after.
+
+        Nobody stayed in view of a node that was blind already, because of what had been done to it before.
+        """
+        if self.blind(wound):
+            return 0, 0
         later = [other.at_s for other in self.wounds if other.at_s > wound.at_s]
         frames = self.findings.frames
         at = [captured for captured, _ in frames]
@@ -117,6 +122,16 @@ class Patient:
         before, after = frames[first][1], frames[last][1]
         both = before.keys() & after.keys()
         return sum(before[face] == after[face] for face in both), len(both)
+
+    def blind(self, wound: Wound) -> bool:
+        """True when no picture could be looked at just before: the camera's process or every worker was away."""
+        away = {
+            other.name
+            for other in self.wounds
+            if other.at_s < wound.at_s and other.at_s + (self.recovery_s(other) or 0.0) > wound.at_s
+        }
+        workers = {name for name in self.names() if name.startswith("infer:")}
+        return f"capture:{CAMERA}" in away or workers <= away
 
     def rows(self) -> list[Event]:
         """The event log as it is now."""
