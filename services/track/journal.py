@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,8 +88,10 @@ class Journal:
         self._keep = frozenset(keep)
         self._thread.start()
 
-    def put(self, events: Iterable[Event]) -> None:
-        """Take events; never waits for the disk."""
+    def put(self, events: Collection[Event]) -> None:
+        """Take events; never waits for the disk. Without any the thread is not woken, which would cost each frame."""
+        if not events:
+            return
         with self._change:
             self._waiting.extend(events)
             if len(self._waiting) > MOST_WAITING:
