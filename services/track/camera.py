@@ -51,6 +51,7 @@ class Camera:
         motion = self._motion(result)
         step = self.clock.advance(result.frame, now_ns)
         self._size = (max(result.width, 1), max(result.height, 1))
+        self._tracker.size = self._size
         events: list[Event] = []
         if step.broken:  # who was not seen for so long is gone, even if somebody stands in the same place
             events = self._pass(step)

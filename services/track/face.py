@@ -81,7 +81,7 @@ class FaceTracker(Population):
                 detection that overlaps nothing goes on with a track; 0 for no matching by distance.
             memory: How much longer than `max_age` a face can be found again by distance; 0 for not at all.
             coast: How many updates a confirmed track is shown without a detection, unless only a part of it was seen
-                before: then it is behind something, or has left at the border; 0 for none.
+                before, or it goes out of a picture whose `size` is known: then it is hidden or has left; 0 for none.
             camera: Whether tracks go with the camera's motion: with the one that is given, else with a shift that most
                 faces share.
             manoeuvre: Whether a face that jumps makes its own velocity uncertain.
@@ -238,7 +238,11 @@ class FaceTracker(Population):
         sure = (table[IDLE] <= 0.0) & (table[SCORE] >= self.start_score)
         firm = table[SURE_SUM] >= self.firm_score * table[SURE_HITS]
         believed = firm | (sure & (table[SCORE_SUM] >= self.confirm_score * table[HITS]))
-        vanished = (table[IDLE] > 0.0) & (_grown(table).min(axis=0) < -LEASH_SIZE)  # behind something, or the border
+        vanished = _grown(table).min(axis=0) < -LEASH_SIZE  # behind something, or the border
+        if self.size is not None:
+            corners = from_cxcywh(table)
+            vanished |= ((corners[:2] < 0.0) | (corners[2:] > np.reshape(self.size, (2, 1)))).any(axis=0)
+        vanished &= table[IDLE] > 0.0
         return np.asarray((table[KNOWN] > 0.0) & (table[IDLE] <= self.coast * self._dt) & believed & ~vanished)
 
     def _states(self, shown: Mask) -> NDArray[np.uint8]:

@@ -29,12 +29,14 @@ class Population(ABC):
 
     Attributes:
         ignored: Number of detections so far that were no usable box.
+        size: Width and height of the picture; None when not known.
     """
 
     rows: int = COUNTERS_END
 
     def __init__(self) -> None:
         self.ignored = 0
+        self.size: tuple[int, int] | None = None
         self._frames = 0
         self._last_id = 0
         self._dt = 1.0

@@ -50,6 +50,7 @@ class Tracker(Protocol):
     """What the service needs of a tracker; `Sort` and `FaceTracker` both have it."""
 
     ignored: int
+    size: tuple[int, int] | None
 
     @property
     def tracks(self) -> Tracks:

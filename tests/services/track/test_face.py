@@ -43,6 +43,16 @@ def test_a_short_miss_is_bridged_by_the_predicted_box():
     assert tracker.tracks.states.tolist() == [LOST]
 
 
+@pytest.mark.parametrize(("size", "wanted"), [(None, 1), ((1280, 720), 1), ((260, 720), 0)])
+def test_a_prediction_that_goes_out_of_the_picture_is_not_shown(size, wanted):
+    tracker = FaceTracker()
+    tracker.size = size
+    for k in range(20):
+        feed(tracker, face(100 + 6 * k))
+    assert len(feed(tracker)) == wanted
+    assert feed(tracker, face(100 + 6 * 21)) == [1]
+
+
 def test_without_coasting_a_missed_face_is_not_shown():
     tracker = FaceTracker(coast=0)
     feed(tracker, face(100), times=5)
