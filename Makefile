@@ -26,7 +26,7 @@ test: setup system ## every check and every test
 test-backends: setup ## a real plug-in provider, MLServer and TVM, each in an environment of its own (1 GB)
 	PYTHON="$(PYTHON)" sh tools/backend-venvs "$(BACKEND_VENVS)"
 	VEDETTE_BACKEND_VENVS="$(BACKEND_VENVS)" $(BIN)/python -m pytest tests/backends
-	$(BACKEND_VENVS)/tvm/bin/python -m pytest --timeout 600 tests/services/infer/test_tvm_backend.py
+	$(BACKEND_VENVS)/tvm/bin/python -m pytest --timeout 600 tests/services/infer/test_tvm_*.py
 
 check: setup ## the checks without the tests
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/check --no-tests

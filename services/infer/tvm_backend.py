@@ -1,8 +1,7 @@
 """Runs a model that Apache TVM compiled for this processor, at load or before by `vedette models compile`.
 
-A model is compiled for each input size (3 to 10 s) and kept in the cache, if there is a linker. Without tuning it is
-many times slower than ONNX Runtime; docs/models.md has the figures. It is here for processors that TVM reaches and
-ONNX Runtime does not.
+A model is compiled for each input size (10 to 20 s) and kept in the cache, if there is a linker. It is here for
+processors that TVM reaches and ONNX Runtime does not; docs/models.md compares the two.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import DeviceError, ModelError
+from services.infer import tvm_schedule
+
+log = logging.getLogger(__name__)
 
 LINKERS = ("g++", "c++", "clang++")
 CROSS_LINKER = "aarch64-linux-gnu-g++"  # Debian package g++-aarch64-linux-gnu
@@ -57,7 +61,8 @@ def library(model: Path, shape: tuple[int, ...], target: Target, folder: Path) -
     """Where the compiled form of a model is kept."""
     import tvm
 
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()[:12]
+    made_by = Path(tvm_schedule.__file__).read_bytes()  # other loops, another library
+    digest = hashlib.sha256(model.read_bytes() + made_by).hexdigest()[:12]
     size = "x".join(str(axis) for axis in shape[1:])
     return folder / f"{model.stem}-{digest}-{size}-{target.cpu}-tvm{tvm.__version__}.so"
 
@@ -78,7 +83,7 @@ def compile_model(model: Path, shape: tuple[int, ...], target: Target) -> Any:
         name = picture_input(graph, model)
         with contextlib.redirect_stdout(said):
             module = from_onnx(graph, shape_dict={name: list(shape)}, keep_params_in_input=False)
-            return tvm.compile(module, target=tvm.target.Target(_described(target)))
+            return _compiled(module, tvm.target.Target(_described(target)), model.name)
     except ModelError:
         raise
     except TVM_ERRORS as error:
@@ -115,6 +120,16 @@ def picture_input(graph: Any, model: Path) -> str:
     if len(names) != 1:
         raise ModelError(f"{model.name}: inputs {names}, one expected")
     return str(names[0])
+
+
+def _compiled(module: Any, target: Any, name: str) -> Any:
+    import tvm
+
+    try:
+        return tvm.compile(tvm_schedule.lowered(module, target), target=target)
+    except TVM_ERRORS as error:
+        log.warning("compiled with TVM's plain loops, many times slower model=%s reason=%s", name, _line(error))
+    return tvm.compile(module, target=target)
 
 
 def _described(target: Target) -> dict[str, Any]:

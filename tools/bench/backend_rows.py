@@ -67,7 +67,7 @@ def rows(infer: InferSettings, torch_python: str, int8: Path | None) -> list[Row
     if infer.provider_library:
         made.append(Row(f"plug-in {infer.provider_name}", dataclasses.replace(infer, workers=1)))
     made.append(_extra("OpenVINO", "openvino", "openvino", plain))
-    made.append(_extra("TVM, not tuned", "tvm", "tvm", plain))
+    made.append(_extra("TVM", "tvm", "tvm", plain))
     return made
 
 
