@@ -7,6 +7,7 @@ computed for long since, and still has not come round, hangs: it does not lack a
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,23 +16,28 @@ from common.heartbeat import Beat
 
 ACCOUNTED_S = 0.3  # shorter silences are not looked into
 COMPUTED_S = 0.7  # of computing without a sign of life; a loop gives one a second, and its round takes far less
+ASKS_HZ = 50  # whoever waits for the interpreter's lock wakes every 5 ms to ask for it
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the kernel says of a process's main thread.
+    """What the kernel says of a thread.
 
     Attributes:
         at_ns: When it was asked.
         ran_ns: Time on a core so far.
         waited_ns: Time so far that it could have run and had no core; the wait that goes on now is not in it.
         runnable: It runs or waits for a core.
+        slices: How often it was on a core.
+        blocked: It waits for something inside the kernel (`D`).
     """
 
     at_ns: int
     ran_ns: int
     waited_ns: int
     runnable: bool
+    slices: int = 0
+    blocked: bool = False
 
 
 class Silence:
@@ -39,22 +45,36 @@ class Silence:
 
     def __init__(self) -> None:
         self._beat: tuple[int, int] | None = None
-        self._sample: Sample | None = None
+        self._threads: dict[int, Sample] = {}
         self._starved_ns = self._ran_ns = 0
 
     def look(self, beat: Beat) -> float:
         """Seconds since the last sign of life in which the process could have given another; look twice a second."""
         if (beat.pid, beat.at_ns) != self._beat:
-            self._beat, self._sample = (beat.pid, beat.at_ns), None
+            self._beat, self._threads = (beat.pid, beat.at_ns), {}
             self._starved_ns = self._ran_ns = 0
         silent_s = beat.silent_s
         if silent_s > ACCOUNTED_S:
-            sample = sample_of(beat.pid)
-            if sample is not None and self._sample is not None:
-                self._starved_ns += starved_ns(self._sample, sample)
-                self._ran_ns += sample.ran_ns - self._sample.ran_ns
-            self._sample = sample
+            self._account(beat.pid, samples_of(beat.pid))
         return silent_s if self._ran_ns > COMPUTED_S * 1e9 else silent_s - self._starved_ns / 1e9
+
+    def _account(self, main: int, threads: dict[int, Sample]) -> None:
+        before, self._threads = self._threads, threads
+        if main not in before or main not in threads:
+            return
+        self._ran_ns += threads[main].ran_ns - before[main].ran_ns
+        waits = waits_for_a_thread(before[main], threads[main])
+        of = (before.keys() & threads.keys()) if waits else {main}
+        self._starved_ns += max(starved_ns(before[thread], threads[thread]) for thread in of)
+
+
+def waits_for_a_thread(before: Sample, after: Sample) -> bool:
+    """True when a main thread waits for another thread: it asks for the interpreter's lock again and again.
+
+    A thread that holds that lock, or one inside the kernel, may itself be the one that gets no core.
+    """
+    passed_s = (after.at_ns - before.at_ns) / 1e9
+    return after.blocked or after.slices - before.slices > ASKS_HZ * passed_s
 
 
 def starved_ns(before: Sample, after: Sample) -> int:
@@ -64,12 +84,17 @@ def starved_ns(before: Sample, after: Sample) -> int:
     return min(max(waited_ns, 0), passed_ns)
 
 
-def sample_of(pid: int) -> Sample | None:
-    """What the kernel says now; None when the process is gone, or the kernel does not count."""
-    process = Path("/proc") / str(pid)
-    try:
-        ran_ns, waited_ns, _ = map(int, (process / "schedstat").read_text().split())
-        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, ValueError):
-        return None
-    return Sample(time.monotonic_ns(), ran_ns, waited_ns, state == "R")
+def samples_of(pid: int) -> dict[int, Sample]:
+    """What the kernel says now of each thread; empty when the process is gone, or the kernel does not count."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for task in (Path("/proc") / str(pid) / "task").iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                found[int(task.name)] = _sample(task)
+    return found
+
+
+def _sample(task: Path) -> Sample:
+    ran_ns, waited_ns, slices = map(int, (task / "schedstat").read_text().split())
+    state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+    return Sample(time.monotonic_ns(), ran_ns, waited_ns, state == "R", slices, state == "D")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.heartbeat import Beat, beat_path, read_beat
-from common.silence import ACCOUNTED_S, Sample, Silence, sample_of, starved_ns
+from common.silence import ACCOUNTED_S, Sample, Silence, samples_of, starved_ns, waits_for_a_thread
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -99,10 +99,48 @@ def test_time_without_a_core(after: Sample, starved_s: float) -> None:
     assert starved_ns(Sample(0, 0, 0, runnable=False), after) == pytest.approx(starved_s * 1e9)
 
 
+@pytest.mark.parametrize(
+    ("after", "waits"),
+    [
+        (Sample(1_000_000_000, 0, 0, runnable=False, slices=0), False),  # inside a call that does not return
+        (Sample(1_000_000_000, 0, 0, runnable=False, slices=10), False),
+        (Sample(1_000_000_000, 0, 0, runnable=False, slices=190), True),
+        (Sample(1_000_000_000, 0, 0, runnable=False, blocked=True), True),
+    ],
+)
+def test_who_waits_for_a_thread(after: Sample, waits: bool) -> None:
+    assert waits_for_a_thread(Sample(0, 0, 0, runnable=False), after) == waits
+
+
+HELD = """import ctypes, threading  # neither call lets the interpreter's lock go
+def hold():
+    os.sched_setaffinity(0, {core}); os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    {call}
+threading.Thread(target=hold, daemon=True).start()
+while True: time.sleep(0.001)
+"""
+
+
+def test_a_lock_that_is_held_by_a_thread_without_a_core_is_no_fault(begin: Begin, node_dir: Path) -> None:
+    core = {min(os.sched_getaffinity(0))}
+    begin(f"import os; os.sched_setaffinity(0, {core})\n{SPIN}")
+    begin(SCRIPT.format(work=HELD.format(core=core, call="sum(iter(int, 1))")), str(node_dir))
+    own, silent = watched(node_dir, 3.0, 6.0)
+    assert silent > 6.0
+    assert own < 3.0
+
+
+def test_a_thread_that_sleeps_with_the_lock_is_one(begin: Begin, node_dir: Path) -> None:
+    begin(
+        SCRIPT.format(work=HELD.format(core=os.sched_getaffinity(0), call="ctypes.PyDLL(None).sleep(60)")),
+        str(node_dir),
+    )
+    own, _ = watched(node_dir, 4.0, 60.0)
+    assert own > 4.0
+
+
 def test_the_kernel_tells_of_this_process_and_of_none_that_is_gone() -> None:
-    before = sample_of(os.getpid())
-    assert before is not None
-    while (after := sample_of(os.getpid())) is not None and after.ran_ns == before.ran_ns:
+    before = samples_of(os.getpid())[os.getpid()]
+    while samples_of(os.getpid())[os.getpid()].ran_ns == before.ran_ns:
         pass
-    assert after is not None
-    assert sample_of(2**22 + 1) is None
+    assert samples_of(2**22 + 1) == {}

@@ -60,11 +60,9 @@ def test_a_broker_that_never_answers_is_given_up_and_tried_again(make_node) -> N
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(20)
         node = make_node(silent.getsockname()[1])
-        first, _ = silent.accept()
-        node.wait_for("waiting", "did not answer within 5 s")
-        second, _ = silent.accept()
-        first.close()
-        second.close()
+        with silent.accept()[0]:
+            node.wait_for("waiting", "did not answer within 5 s")
+            silent.accept()[0].close()
 
 
 def test_a_server_that_is_no_broker_is_told(make_node) -> None:
