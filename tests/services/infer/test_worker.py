@@ -169,7 +169,7 @@ def test_worker_tells_how_new_faces_look(make_stage, photo):
     stage = make_stage(("door",), geometry, infer={"width": 640, "embedder": plug_in})
     stage.start(0)
     stage.until(lambda: stage.answered("door", image) and sum(len(result.looked) for result in stage.inbox) >= 5)
-    first, second = (result for result in stage.inbox if len(result.looked))
+    first, second = [result for result in stage.inbox if len(result.looked)][:2]  # a slow machine may look again
     assert len({*first.looked.tolist(), *second.looked.tolist()}) == 5  # three at most in one frame
     assert first.vectors.tolist() == [[row] * 4 for row in (1, 2, 3)]
 
