@@ -17,8 +17,6 @@ from common.pixels import Plane
 
 Bgr = tuple[int, int, int]
 Point = tuple[int, int]
-Size = tuple[int, int]  # width and height
-Rectangle = tuple[int, int, int, int]
 
 # Okabe and Ito's colours without black, told apart with every common kind of colour vision; the page has the same row.
 COLOURS: tuple[Bgr, ...] = (
@@ -46,7 +44,7 @@ def draw(picture: Plane, marks: Iterable[Mark]) -> None:
     """Draw the boxes in place; tags last, so that no box crosses a tag."""
     cv2 = opencv()
     marks = list(marks)
-    stroke = _stroke(_size(picture))
+    stroke = max(1, round(min(picture.shape[:2]) / 240))
     for mark in marks:
         _outline(picture, mark, stroke)
         for point in mark.landmarks:
@@ -56,35 +54,15 @@ def draw(picture: Plane, marks: Iterable[Mark]) -> None:
         _put_tag(picture, mark)
 
 
-def reach(mark: Mark, size: Size) -> Rectangle:
-    """What a mark touches on a picture of some width and height: xyxy in pixels, beyond its borders too."""
-    pad = _stroke(size) + 4  # half of the widest line, the dark edge around it, and its soft border
-    x, y, tag = _tag_at(mark, size)
-    left, top, right, bottom = mark.box
-    across = (left, right, *(point[0] for point in mark.landmarks))
-    along = (top, bottom, *(point[1] for point in mark.landmarks))
-    return (
-        min(*across, x) - pad, min(*along, y) - pad,
-        max(*across, x + tag.shape[1]) + pad, max(*along, y + tag.shape[0]) + pad,
-    )  # fmt: skip
-
-
 def badge(picture: Plane, text: str) -> None:
     """A note in the upper right corner."""
-    x, y, *_ = badge_reach(text, _size(picture))
-    _blit(picture, _tag(text, _text_px(picture.shape[0]), DIM), x, y)
-
-
-def badge_reach(text: str, size: Size) -> Rectangle:
-    """Where a note lies on a picture of some width and height, xyxy in pixels."""
-    height, width = _tag(text, _text_px(size[1]), DIM).shape[:2]
-    x = max(0, size[0] - width - 8)
-    return x, 8, x + width, 8 + height
+    tag = _tag(text, _text_px(picture), DIM)
+    _blit(picture, tag, picture.shape[1] - tag.shape[1] - 8, 8)
 
 
 def caption(picture: Plane, text: str) -> None:
     """A name in the lower left corner."""
-    tag = _tag(text, _text_px(picture.shape[0]), INK)
+    tag = _tag(text, _text_px(picture), INK)
     _blit(picture, tag, 8, picture.shape[0] - tag.shape[0] - 8)
 
 
@@ -143,30 +121,16 @@ def _dashes(path: NDArray[np.int32], length: int) -> list[NDArray[np.int32]]:
 
 
 def _put_tag(picture: Plane, mark: Mark) -> None:
-    x, y, tag = _tag_at(mark, _size(picture))
-    _blit(picture, tag, x, y)
-
-
-def _tag_at(mark: Mark, size: Size) -> tuple[int, int, Plane]:
-    """Where the tag of a mark begins, and its pixels."""
-    tag = _tag(mark.label, _text_px(size[1]), colour(mark.track_id))
+    tag = _tag(mark.label, _text_px(picture), colour(mark.track_id))
     height, width = tag.shape[:2]
     x1, y1, _, y2 = mark.box
     above, below = y1 - height - 3, y2 + 3
-    y = above if above >= 0 else below if below + height <= size[1] else y1
-    return max(0, min(x1, size[0] - width)), y, tag
+    y = above if above >= 0 else below if below + height <= picture.shape[0] else y1
+    _blit(picture, tag, min(x1, picture.shape[1] - width), y)
 
 
-def _size(picture: Plane) -> Size:
-    return int(picture.shape[1]), int(picture.shape[0])
-
-
-def _stroke(size: Size) -> int:
-    return max(1, round(min(size) / 240))
-
-
-def _text_px(rows: int) -> int:
-    return max(10, min(28, rows // 28))
+def _text_px(picture: Plane) -> int:
+    return max(10, min(28, int(picture.shape[0]) // 28))
 
 
 @functools.lru_cache(maxsize=64)  # 11 kB each at 540 rows; more only made a long-watched page grow

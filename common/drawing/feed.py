@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from common.drawing import draw, planar
+from common.drawing import draw
 from common.drawing.pace import Pace
 from common.drawing.scene import Condition, Scene, Shown
 from common.pixels import Plane
@@ -30,9 +30,7 @@ class Sink(Protocol):
 class Feed:
     """Asks the scene for pictures when it is time and somebody looks, and gives them to a sink."""
 
-    def __init__(
-        self, scene: Scene, sink: Sink, width: int, fps: float, standing_s: float = STANDING_S, *, planes: bool = False
-    ) -> None:
+    def __init__(self, scene: Scene, sink: Sink, width: int, fps: float, standing_s: float = STANDING_S) -> None:
         """Join the scene.
 
         Args:
@@ -41,10 +39,8 @@ class Feed:
             width: Their columns at most, pixels.
             fps: Pictures a second at most.
             standing_s: Seconds after which a standing picture is given again.
-            planes: The sink wants I420, not BGR.
         """
         self._scene, self.sink, self._width, self._standing_s = scene, sink, width, standing_s
-        self._planes = planes
         self._pace = Pace(fps)
         self._drawn_ns = 0
         self._stood: tuple[Condition | None, float] = (None, 0.0)
@@ -68,7 +64,7 @@ class Feed:
         if why is not None:
             self._stand(why)
         elif self._pace.is_due(time.monotonic()):
-            shown = self._scene.render(self._width, self._drawn_ns, planes=self._planes)
+            shown = self._scene.render(self._width, self._drawn_ns)
             if shown is not None:
                 self._drawn_ns, self._stood, self._still = shown.captured_ns, (None, 0.0), None
                 self._pace.shown(time.monotonic())
@@ -86,6 +82,5 @@ class Feed:
         self._stood = (why, now)
         if self._still is None or self._still[0] != why:
             size = self._scene.size(self._width)
-            pixels = draw.placeholder(size, self._scene.name, why.status, why.reason)
-            self._still = why, planar.of_bgr(pixels) if self._planes else pixels
+            self._still = why, draw.placeholder(size, self._scene.name, why.status, why.reason)
         self.sink.show(Shown(self._still[1], 0, time.monotonic_ns()))

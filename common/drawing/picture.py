@@ -82,27 +82,12 @@ def encode(picture: Plane, quality: int) -> bytes:
     return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
 
 
-def scale_into(plane: Plane, target: Plane) -> None:
-    """Fill another plane with this one, at its size."""
-    cv2 = opencv()
-    size = (int(target.shape[1]), int(target.shape[0]))
-    if (plane.shape[1], plane.shape[0]) == size:
-        target[:] = plane
-    else:
-        cv2.resize(plane, size, target, interpolation=_method(plane, size))
-
-
 def _scale(plane: Plane, size: tuple[int, int]) -> Plane:
     cv2 = opencv()
     if (plane.shape[1], plane.shape[0]) == size:
         return plane
-    return _plane(cv2.resize(plane, size, interpolation=_method(plane, size)))
-
-
-def _method(plane: Plane, size: tuple[int, int]) -> int:
-    cv2 = opencv()
     halved = plane.shape[1] >= 2 * size[0]  # below that, linear has no gaps and costs a third
-    return int(cv2.INTER_AREA if halved else cv2.INTER_LINEAR)
+    return _plane(cv2.resize(plane, size, interpolation=cv2.INTER_AREA if halved else cv2.INTER_LINEAR))
 
 
 def _scale_pairs(plane: Plane, size: tuple[int, int]) -> Plane:

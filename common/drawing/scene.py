@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-from common.drawing import marks, picture, planar
-from common.drawing.overlay import Overlay
+from common.drawing import draw, marks, picture
 from common.drawing.stages import Stages
 from common.errors import FrameGone, RingError
 from common.pixels import Geometry, PixelFormat, Plane
@@ -27,7 +26,6 @@ PATIENCE_S = 1.0  # results that stay away longer are not waited for
 TROUBLE_S = 2.0  # a ring that cannot be read is told for so long
 SPARSE = 2.0  # results that come less often than pictures by this factor are not waited for: the picture would stutter
 STEPS = 5  # results whose usual distance is taken
-Width = int | tuple[int, int]  # columns at most, or the room to fill
 NO_RESULTS = "no results from detection"
 
 
@@ -44,7 +42,7 @@ class Shown:
     """A finished picture, fit to be seen by people; nobody else writes to it.
 
     Attributes:
-        pixels: BGR, shape (height, width, 3); or I420 where it was asked for, shape (height * 3 / 2, width).
+        pixels: Shape (height, width, 3), BGR.
         captured_ns: When its frame was captured (monotonic); 0 for a standing picture.
         since_ns: When it could be made: its tracks, or the look at a newest frame (monotonic).
     """
@@ -144,22 +142,21 @@ class Scene:
         """Width and height of a picture of at most so many columns."""
         return picture.view_size(self._geometry, width)
 
-    def render(self, width: Width, after_ns: int = 0, *, planes: bool = False) -> Shown | None:
+    def render(self, width: int | tuple[int, int], after_ns: int = 0) -> Shown | None:
         """The picture to show now.
 
         Args:
             width: Columns at most; such a picture is never larger than its frame. Or width and height of the room that
                 it shall fill, larger than its frame if need be.
             after_ns: Capture time of the picture that was shown last; there is no older one after it.
-            planes: In I420, for a video encoder, instead of BGR.
 
         Returns:
             None when there is nothing newer.
         """
         try:
             if not self.follows_frames:
-                return self._known(width, after_ns, planes)
-            return self._ahead(width, after_ns, planes)
+                return self._known(width, after_ns)
+            return self._ahead(width, after_ns)
         except RingError as error:
             self._trouble = (time.monotonic(), str(error))
             return None
@@ -172,43 +169,44 @@ class Scene:
         for tell in self.on_arrival:
             tell(now)
 
-    def _known(self, width: Width, after_ns: int, planes: bool) -> Shown | None:
+    def _known(self, width: int | tuple[int, int], after_ns: int) -> Shown | None:
         """The very frame that the tracks belong to; when it is gone, the newest one, but never with privacy on."""
         tracks = self.tracks
         if tracks is None or tracks.frame.captured_ns <= after_ns or tracks.frame.captured_ns == self._gone_ns:
             return None
         try:
-            pixels, size = self._take(tracks.frame, width, planes)
+            pixels = self._take(tracks.frame, width)
         except FrameGone:
             self._stats.drop("frame_gone")
             self._gone_ns = tracks.frame.captured_ns
-            return None if self.control.privacy else self._ahead(width, after_ns, planes)
-        overlay = Overlay(marks.marks_of(tracks, size))
+            return None if self.control.privacy else self._ahead(width, after_ns)
+        size = (pixels.shape[1], pixels.shape[0])
+        boxes = marks.marks_of(tracks, size)
         if self.control.privacy:
-            plain = [marks.without_landmarks(mark) for mark in overlay.marks]
-            overlay = Overlay(plain, marks.covered_boxes(tracks, size))
-        overlay.put(pixels)
+            picture.cover(pixels, marks.covered_boxes(tracks, size))
+            boxes = [marks.without_landmarks(mark) for mark in boxes]
+        draw.draw(pixels, boxes)
         return Shown(pixels, tracks.frame.captured_ns, tracks.tracked_ns)
 
-    def _ahead(self, width: Width, after_ns: int, planes: bool) -> Shown | None:
+    def _ahead(self, width: int | tuple[int, int], after_ns: int) -> Shown | None:
         """The newest frame with boxes moved on to its time."""
         begun_ns, handle = time.monotonic_ns(), self._newest
         if handle is None or handle.captured_ns <= after_ns:
             return None
         try:
-            pixels, size = self._take(handle, width, planes)
+            pixels = self._take(handle, width)
         except FrameGone:
             self._stats.drop("frame_gone")
             return None
-        boxes: list[marks.Mark] = []
         if self.tracks is not None:
             ahead_s = (handle.captured_ns - self.tracks.frame.captured_ns) / 1e9
-            boxes = marks.marks_of(self.tracks, size, ahead_s)
-        Overlay(boxes, note=NO_RESULTS if self._results_are_late() else "").put(pixels)
+            draw.draw(pixels, marks.marks_of(self.tracks, (pixels.shape[1], pixels.shape[0]), ahead_s))
+        if self._results_are_late():
+            draw.badge(pixels, NO_RESULTS)
         return Shown(pixels, handle.captured_ns, begun_ns)
 
-    def _take(self, handle: FrameHandle, width: Width, planes: bool) -> tuple[Plane, tuple[int, int]]:
-        """The frame at the wished size, and that; its slot is held for the scaling only."""
+    def _take(self, handle: FrameHandle, width: int | tuple[int, int]) -> Plane:
+        """The frame at the wished size; its slot is held for the scaling only."""
         begun_ns = time.monotonic_ns()
         with self._reader.lease(handle) as lease:
             self._geometry = lease.geometry
@@ -217,9 +215,9 @@ class Scene:
                 size = picture.view_size(geometry, width)
             else:
                 size = picture.fitted_size(geometry, width)
-            pixels = (planar if planes else picture).shrink(lease.planes, geometry, size)
+            pixels = picture.shrink(lease.planes, geometry, size)
         self._stats.latency("lease", time.monotonic_ns() - begun_ns)
-        return pixels, size
+        return pixels
 
     def _note_step(self, before: TrackFrame | None, tracks: TrackFrame) -> None:
         """Remember how far a result is from the one before: in seconds, and in frames of the camera."""

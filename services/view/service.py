@@ -136,7 +136,7 @@ class View:
         rtsp = Rtsp(settings, self._service.stats, self._wake_fd)
         for name, stream in rtsp.streams.items():
             self._feeds[name].append(
-                Feed(self._scenes[name], stream, settings.rtsp.width, settings.rtsp.fps, RTSP_STANDING_S, planes=True)
+                Feed(self._scenes[name], stream, settings.rtsp.width, settings.rtsp.fps, RTSP_STANDING_S)
             )
         return rtsp
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.drawing import planar
+from common.drawing.opencv import opencv
 from common.errors import DeviceError
 from common.pixels import Plane
 from common.settings import RtspSettings
@@ -54,7 +54,7 @@ class Encoder:
         """Units that are ready now, mostly the one of this picture.
 
         Args:
-            pixels: I420 as `planar` has it, of this encoder's size.
+            pixels: BGR, of this encoder's size.
             stamp_ns: When it was captured; a time that does not rise is moved on a little.
             key: Make a key picture, for somebody who has just come.
 
@@ -94,7 +94,7 @@ class Encoder:
             DeviceError: It opened, but put out no key picture with parameter sets.
         """
         trial = self._make(name)
-        blank = np.full((self.size[1] * 3 // 2, self.size[0]), 128, np.uint8)
+        blank = np.zeros((self.size[1], self.size[0], 3), np.uint8)
         for index in range(TRIAL_PICTURES):
             for unit in self._put(trial, blank, (index + 1) * 40_000_000, key=index == 0):
                 if unit.is_key and unit.parameters:
@@ -137,12 +137,19 @@ class Encoder:
 
 
 def _frame(pixels: Plane) -> VideoFrame:
-    """The picture as the encoder takes it; a copy of whole rows, which PyAV's own way does one by one."""
+    """The picture in planes; a copy of whole rows, which PyAV's own way does one by one."""
+    cv2 = opencv()
     import av
 
-    width, height = planar.size_of(pixels)
+    height, width = pixels.shape[:2]
+    packed = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2YUV_I420), np.uint8).reshape(-1)
     frame = av.VideoFrame(width, height, "yuv420p")
-    for plane, source in zip(frame.planes, planar.planes(pixels), strict=True):
-        rows = np.frombuffer(memoryview(plane), np.uint8)[: plane.line_size * plane.height]
-        rows.reshape(plane.height, plane.line_size)[:, : plane.width] = source
+    start = 0
+    for plane in frame.planes:
+        size = plane.width * plane.height
+        rows = np.frombuffer(memoryview(plane), np.uint8)[: plane.line_size * plane.height].reshape(
+            plane.height, plane.line_size
+        )
+        rows[:, : plane.width] = packed[start : start + size].reshape(plane.height, plane.width)
+        start += size
     return frame

@@ -10,7 +10,6 @@ import threading
 import time
 from typing import Protocol
 
-from common.drawing import planar
 from common.drawing.scene import Shown
 from common.errors import DeviceError
 from common.settings import RtspSettings
@@ -128,7 +127,7 @@ class Stream:
                 self._loop.call_soon_threadsafe(self._tell, units, number)
 
     def _fitting(self, encoder: Encoder | None, shown: Shown) -> Encoder:
-        size = planar.size_of(shown.pixels)
+        size = (shown.pixels.shape[1], shown.pixels.shape[0])
         return encoder if encoder is not None and encoder.size == size else Encoder(size, self._settings)
 
     def _note(self, encoder: Encoder, shown: Shown) -> None:

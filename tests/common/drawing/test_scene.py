@@ -72,7 +72,7 @@ def stage(make_settings: Callable[..., Settings]) -> Iterator[Stage]:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[marks.Mark]:
     """What is drawn into the pictures."""
     found: list[marks.Mark] = []
-    monkeypatch.setattr("common.drawing.draw.draw", lambda _, boxes: found.extend(boxes))
+    monkeypatch.setattr("common.drawing.scene.draw.draw", lambda _, boxes: found.extend(boxes))
     return found
 
 
