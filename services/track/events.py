@@ -102,10 +102,11 @@ class Faces:
         Returns:
             What is to be told, in order.
         """
-        live = set(tracks.ids.tolist())
+        ids = tracks.ids.tolist()
+        live = set(ids)
         self._part([track_id for track_id in self._faces if track_id not in live])
         seen = tracks.detection_index >= 0
-        known = np.isin(tracks.ids, list(self._faces))
+        known = np.array([track_id in self._faces for track_id in ids], np.bool_)  # np.isin takes 14 times as long
         fresh = seen & ~known & (tracks.states == CONFIRMED) & (tracks.hits >= self._min_hits)
         events: list[Event] = []
         for row in (*np.flatnonzero(seen & known), *np.flatnonzero(fresh)):  # who is here first, then who may be back
