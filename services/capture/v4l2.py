@@ -28,6 +28,9 @@ FOURCC = {"nv12": "NV12", "yuyv": "YUYV", "mjpeg": "MJPG"}  # in the order of pr
 RAW = {"NV12": PixelFormat.NV12, "YUYV": PixelFormat.YUYV}
 WIDTH, HEIGHT, FPS = 1280, 720, 30.0
 WAIT_MS, SILENCE_S = 100, 5.0
+STARVED_MS = 5  # readers hold every slot: nothing tells when one is free
+MOST_MISSED = 1 << 16  # above that a driver has started its count again
+OLDEST_NS = 60_000_000_000  # a stamp further back is of another clock, or has wrapped
 
 
 class V4l2Source:
@@ -42,7 +45,7 @@ class V4l2Source:
         self._current: Buffer | None = None
         self._jpeg = JpegDecoder()
         self._poll = select.poll()
-        self._first_ns = 0
+        self._first_ns, self._sequence = 0, -1
         self.nominal_fps = 0.0
 
     def open(self) -> Geometry:
@@ -71,18 +74,21 @@ class V4l2Source:
             device.start()
         self._stats.gauge("direct", int(self._direct is not None))
         self._poll.register(device.fd, select.POLLIN)
-        self._first_ns, self._heard_ns = 0, time.monotonic_ns()
+        self._first_ns, self._sequence, self._heard_ns = 0, -1, time.monotonic_ns()
         return self._direct is not None
 
     def wait(self) -> bool:
         """Wait for a frame; of several the newest is taken."""
         self.skip()
         if self._direct is not None and not self._direct.top_up():
-            self._stats.drop("no_slot")
+            self._stats.count("starved")
             self._heard_ns = time.monotonic_ns()  # its silence is our fault
+            select.poll().poll(STARVED_MS)  # a driver without a buffer answers every poll at once, with POLLERR
+            return False
         self._poll.poll(WAIT_MS)  # POLLERR too: then the driver says why
         while (buffer := self._opened().dequeue()) is not None:
             self._heard_ns = time.monotonic_ns()
+            self._count_missed(buffer.sequence)
             if self._damaged(buffer):
                 self._stats.drop("damaged")
                 self._opened().queue(buffer.index)
@@ -162,6 +168,13 @@ class V4l2Source:
         self._first_ns = self._first_ns or captured_ns
         return Stamp(captured_ns, max(0, captured_ns - self._first_ns))
 
+    def _count_missed(self, sequence: int) -> None:
+        """Frames for which the driver had no buffer: their numbers are missing."""
+        missed = sequence - self._sequence - 1
+        if self._sequence >= 0 and 0 < missed < MOST_MISSED:
+            self._stats.drop("missed", missed)
+        self._sequence = sequence
+
     def _damaged(self, buffer: Buffer) -> bool:
         rows = {"YUYV": self._mode.height, "NV12": self._mode.height * 3 // 2}.get(self._mode.fourcc, 0)
         return bool(buffer.flags & FLAG_ERROR) or buffer.bytesused < max(1, rows * self._mode.stride)
@@ -190,7 +203,9 @@ class V4l2Source:
 
 
 def _captured_ns(buffer: Buffer) -> int:
-    """The driver's stamp where it is of our clock, else now."""
+    """The driver's stamp where it is of our clock and can be true, else now (vivid's lie up to a frame ahead)."""
+    now = time.monotonic_ns()
     if buffer.flags & FLAG_TIMESTAMP_MASK != FLAG_TIMESTAMP_MONOTONIC:
-        return time.monotonic_ns()
-    return int(buffer.timestamp.tv_sec) * 1_000_000_000 + int(buffer.timestamp.tv_usec) * 1000
+        return now
+    stamp = int(buffer.timestamp.tv_sec) * 1_000_000_000 + int(buffer.timestamp.tv_usec) * 1000
+    return stamp if 0 <= now - stamp < OLDEST_NS else now

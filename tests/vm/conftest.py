@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import re
 import shutil
 import socket
@@ -31,19 +32,23 @@ WARM_UP = (
     "import av, cv2, numpy, zmq, msgpack; a = numpy.zeros((64, 64, 3), numpy.uint8); "
     'cv2.resize(a, (128, 128)); cv2.putText(a, "a", (0, 9), (0, 0, 0), cv2.FontFace("sans"), 9, 400)'
 )
+EMULATED, NATIVE = ("-accel", "tcg,thread=multi"), ("-accel", "kvm")
+PROBE_S = 20  # a machine under KVM has its shell after 2 s
 NEEDED = ("qemu-system-x86_64", "busybox", "cpio", "dpkg-deb")
 
 
 class Machine:
     """A running guest; commands go to its shell one after the other."""
 
-    def __init__(self, files: Path, *devices: str, memory_mb: int = 1024) -> None:
+    def __init__(
+        self, files: Path, *devices: str, accelerator: tuple[str, ...] = EMULATED, boot_s: float = BOOT_S
+    ) -> None:
         self.files, self.kernel = files, files / "files"
         self._directory = Path(tempfile.mkdtemp(prefix="vd-vm-", dir="/tmp"))
         wired = [word for device in devices for word in ("-device", device)]
         self._process = subprocess.Popen(
             [
-                "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-m", str(memory_mb), "-smp", "1", "-cpu", "max",
+                "qemu-system-x86_64", *accelerator, "-m", "1024", "-smp", "1", "-cpu", "max",
                 "-nodefaults", "-no-reboot", "-display", "none", *wired,
                 "-serial", f"file:{self._directory}/console.log", "-serial", "stdio",
                 "-qmp", f"unix:{self._directory}/qmp,server=on,wait=off",
@@ -53,23 +58,23 @@ class Machine:
             ],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
-        self._lines: Queue[str] = Queue()
+        self._lines: Queue[str | None] = Queue()
         self._ear = threading.Thread(target=self._listen, daemon=True)
         self._ear.start()
         self._number = 0
         self.settings = self._directory / "settings.json"
-        self._boot()
+        self._boot(boot_s)
 
-    def _boot(self) -> None:
+    def _boot(self, boot_s: float) -> None:
         """Wait for the shell: what is sent before it listens is lost."""
-        end = time.monotonic() + BOOT_S
+        end, said = time.monotonic() + boot_s, list[str]()
         try:
-            while self._lines.get(timeout=max(0.01, end - time.monotonic())) != "shell is ready":
-                pass
+            while (line := self._line(end)) != "shell is ready":
+                said.append(line)
         except Empty:
             console = self.console()
             self.close()
-            raise AssertionError(f"no shell after {BOOT_S} s\n{console}") from None
+            raise AssertionError("\n".join(["the machine does not boot", *said, console])) from None
         self.run("export PYTHONDONTWRITEBYTECODE=1; mkdir -p /run/vd/stats")
         self.run(f"{sys.executable} -c '{WARM_UP}'", BOOT_S)  # what a disk has at hand comes over 9p once
 
@@ -84,7 +89,7 @@ class Machine:
         end = time.monotonic() + deadline_s
         while True:
             try:
-                line = self._lines.get(timeout=max(0.01, end - time.monotonic()))
+                line = self._line(end)
             except Empty:
                 raise AssertionError(f"{command!r}: no end after {deadline_s} s\n{self.console()}") from None
             if line.startswith(mark):
@@ -183,10 +188,18 @@ class Machine:
                     pipe.close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
+    def _line(self, end: float) -> str:
+        """The next line; `Empty` at the end of the time, or of the machine."""
+        line = self._lines.get(timeout=max(0.01, end - time.monotonic()))
+        if line is None:
+            raise Empty
+        return line
+
     def _listen(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
             self._lines.put(line.rstrip("\r\n"))
+        self._lines.put(None)  # it has ended
 
 
 @pytest.fixture(scope="session")
@@ -202,8 +215,20 @@ def kernel() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def accelerator(kernel: Path) -> tuple[str, ...]:
+    """KVM where Debian's kernel boots under it (not under every hypervisor that has /dev/kvm), else emulation."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return EMULATED
+    try:
+        Machine(kernel, accelerator=NATIVE, boot_s=PROBE_S).close()
+    except AssertionError:
+        return EMULATED
+    return NATIVE
+
+
 @pytest.fixture(scope="module")
-def boot(kernel: Path) -> Iterator[Callable[..., Machine]]:
+def boot(kernel: Path, accelerator: tuple[str, ...]) -> Iterator[Callable[..., Machine]]:
     """Starts machines: `boot("virtio-gpu-pci,xres=1280,yres=720")`; they run until the module's end."""
     machines: dict[tuple[str, ...], Machine] = {}
 
@@ -212,7 +237,7 @@ def boot(kernel: Path) -> Iterator[Callable[..., Machine]]:
             for machine in machines.values():
                 machine.close()
             machines.clear()
-            machines[devices] = Machine(kernel, *devices)
+            machines[devices] = Machine(kernel, *devices, accelerator=accelerator)
         return machines[devices]
 
     yield begin

@@ -82,19 +82,36 @@ class Driver:
         self.filled: deque[v4l2.Buffer] = deque()
         self.error: int | None = None
         self.format = ""
-        self.stopped = False
+        self.stopped, self.sequence = False, -1
+        self.start_s: float = int(time.monotonic()) - 50
 
-    def shoot(self, data: bytes, flags: int = v4l2.FLAG_TIMESTAMP_MONOTONIC, seconds: int = 7) -> None:
-        """Fill the next queued buffer."""
+    def shoot(self, data: bytes, flags: int = v4l2.FLAG_TIMESTAMP_MONOTONIC, seconds: float | None = None) -> None:
+        """Fill the next queued buffer, at a second of the driver's own."""
+        self.sequence += 1
+        if not self.queued:
+            return  # the frame is lost; its number is not given again
         index = self.queued.popleft()
         if self.takes_pointers:
             ctypes.memmove(self.pointers[index], data, len(data))
-            self.filled.append(v4l2.Buffer(index=index, bytesused=len(data), flags=flags, timestamp=(seconds, 500)))
+            self.filled.append(
+                v4l2.Buffer(
+                    index=index, bytesused=len(data), flags=flags, timestamp=self.stamp(seconds), sequence=self.sequence
+                )
+            )
             return
         self.file.seek(index * self.pages, io.SEEK_SET)
         self.file.write(data)
         self.file.flush()
-        self.filled.append(v4l2.Buffer(index=index, bytesused=len(data), flags=flags, timestamp=(seconds, 500)))
+        self.filled.append(
+            v4l2.Buffer(
+                index=index, bytesused=len(data), flags=flags, timestamp=self.stamp(seconds), sequence=self.sequence
+            )
+        )
+
+    def stamp(self, seconds: float | None) -> tuple[int, int]:
+        """A moment of the monotonic clock in seconds and microseconds."""
+        told = time.monotonic() if seconds is None else self.start_s + seconds
+        return int(told), round(told % 1 * 1e6)
 
     def __call__(self, _fd: int, request: int, argument: Any) -> None:
         if self.error is not None:
@@ -191,11 +208,11 @@ def test_raw_frames_come_without_the_padding_of_their_rows(opened: Any, name: st
     geometry, planes = planes_of(source, driver)
     row = geometry.width * (2 if name == "YUYV" else 1)
     picture = np.random.default_rng(1).integers(0, 256, (rows, row), np.uint8)
-    driver.shoot(np.pad(picture, ((0, 0), (0, padding))).tobytes())
+    driver.shoot(np.pad(picture, ((0, 0), (0, padding))).tobytes(), seconds=7)
     assert source.wait()
     stamp = source.read(planes)
     assert np.array_equal(np.concatenate([plane.ravel() for plane in planes]), picture.ravel())
-    assert stamp is not None and stamp.captured_ns == 7_000_500_000 and stamp.media_ns == 0
+    assert stamp is not None and stamp.captured_ns == (int(driver.start_s) + 7) * 10**9 and stamp.media_ns == 0
     assert len(driver.queued) == 4
     source.close()
 
@@ -206,7 +223,7 @@ def test_newest_frame_is_taken_and_older_ones_go_back_to_the_driver(opened: Any)
     for value in (1, 2, 3):
         driver.shoot(bytes([value]) * geometry.frame_bytes, seconds=value)
     assert source.wait()
-    assert source.read(planes).captured_ns == 3_000_500_000
+    assert source.read(planes).captured_ns == (int(driver.start_s) + 3) * 10**9
     assert (planes[0] == 3).all() and stats.report()["drops"] == {"late": 2} and len(driver.queued) == 4
     source.close()
 
@@ -284,6 +301,16 @@ def test_stamp_of_another_clock_is_replaced_by_now(opened: Any) -> None:
     source.close()
 
 
+@pytest.mark.parametrize("seconds", [1.5, 1e6, -61])
+def test_stamp_of_the_future_or_of_long_ago_is_replaced_by_now(opened: Any, seconds: float) -> None:
+    source, driver, _ = opened({"YUYV": (0, 30)})
+    geometry, planes = planes_of(source, driver)
+    driver.start_s = before = time.monotonic()
+    driver.shoot(bytes(geometry.frame_bytes), seconds=seconds)
+    assert source.wait() and before * 1e9 <= source.read(planes).captured_ns <= time.monotonic_ns()
+    source.close()
+
+
 def test_closing_stops_the_stream_and_holds_no_descriptor_of_the_camera(opened: Any, tmp_path: Path) -> None:
     source, driver, _ = opened({"YUYV": (0, 30)})
     geometry, planes = planes_of(source, driver)
@@ -319,7 +346,7 @@ def test_the_driver_writes_into_the_ring_and_nothing_is_copied(opened: Any, name
         handle = driver.ring.publish(slot, number + 1, stamp.captured_ns, stamp.media_ns)
         with reader.lease(handle) as lease:
             assert np.array_equal(lease.pixels, picture)
-        assert (stamp.captured_ns, stamp.media_ns) == ((number + 1) * 10**9 + 500_000, number * 10**9)
+        assert (stamp.captured_ns, stamp.media_ns) == ((int(driver.start_s) + number + 1) * 10**9, number * 10**9)
     reader.close()
     source.close()
 
@@ -336,11 +363,16 @@ def test_a_slot_that_the_driver_has_cannot_be_leased_and_a_leased_one_is_not_len
         source.wait()
     assert len(leases) == driver.ring.slots
     assert not source.wait()
-    assert stats.report()["drops"]["no_slot"] >= 1
+    assert stats.report()["totals"]["starved"] >= 1
+    for _ in range(5):
+        driver.shoot(data)  # nobody can have these
     leases[0].release()
     assert not source.wait() and list(driver.queued) == [handles[0].slot]
     with pytest.raises(FrameGone):
         reader.lease(handles[0])
+    driver.shoot(data)
+    assert source.wait()
+    assert stats.report()["drops"] == {"missed": 5}
     for lease in leases:
         lease.release()
     reader.close()
@@ -356,7 +388,7 @@ def test_damaged_and_late_frames_go_back_to_the_driver_in_the_same_slot(opened: 
     assert source.wait()
     assert stats.report()["drops"] == {"damaged": 1, "late": 1}
     slot, stamp = source.take()
-    assert stamp.captured_ns == 9_000_500_000
+    assert stamp.captured_ns == (int(driver.start_s) + 9) * 10**9
     assert {slot.index, *driver.queued} == lent
     source.close()
 
