@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from common.bus import Receiver
 from common.controls import load_controls
 from common.drawing.feed import Feed
+from common.drawing.messages import pass_on
 from common.drawing.scene import Scene
 from common.errors import DeviceError
 from common.service import Service
@@ -154,21 +155,8 @@ class View:
             yield self._frames
 
     def _hear(self) -> None:
-        """Take all messages; switches come first, so that no picture is made against them."""
-        for message in self._controls.drain():
+        if pass_on(self._scenes, self._controls, self._states, self._frames, self._tracks):
             self._controlled_at = time.monotonic()
-            for row in message.cameras:
-                if row.camera in self._scenes:
-                    self._scenes[row.camera].on_control(row)
-        for state in self._states.drain():
-            if state.camera in self._scenes:
-                self._scenes[state.camera].on_state(state)
-        for handle in self._frames.drain():
-            if handle.camera in self._scenes:
-                self._scenes[handle.camera].on_frame(handle)
-        for tracks in self._tracks.drain():
-            if tracks.frame.camera in self._scenes:
-                self._scenes[tracks.frame.camera].on_tracks(tracks)
 
     def _ask(self, command: Command) -> None:
         self._asked.put(command)
