@@ -223,7 +223,8 @@ def record_exit(runtime_dir: Path, name: str, code: int, reason: str) -> None:
     """Leave a note of how a process ended, for the watchdog and for people."""
     with contextlib.suppress(OSError):
         write_json(
-            runtime_dir / "exits" / f"{name}.json", {"code": code, "reason": reason, "at_ns": time.monotonic_ns()}
+            runtime_dir / "exits" / f"{name}.json",
+            {"pid": os.getpid(), "code": code, "reason": reason, "at_ns": time.monotonic_ns()},
         )
 
 

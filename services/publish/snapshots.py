@@ -234,6 +234,8 @@ class Snapshots:
         publish = self._settings.publish
         data = jpeg(view.crop, publish.snapshot_height, publish.snapshot_quality, covered=view.covered)
         face.quality = quality
-        self._done.append(_Picture(view, quality, data))
         self._stats.count("snapshots")
-        self._store.write(view.camera, view.event_id, data)
+        try:
+            self._store.write(view.camera, view.event_id, data)
+        finally:  # kept before it is told: what somebody has seen is there after a restart
+            self._done.append(_Picture(view, quality, data))

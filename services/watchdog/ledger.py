@@ -83,9 +83,15 @@ class Ledger:
         """The next end of this process has this reason: we cause it."""
         self._blamed[name] = reason
 
-    def ended(self, name: str, otherwise: str) -> str:
-        """A process ended, `otherwise` is said when neither it nor we know better; returns and notes why."""
-        code, note = self._take_note(name)
+    def ended(self, name: str, otherwise: str, pid: int = 0) -> str:
+        """A process ended, `otherwise` is said when neither it nor we know better; returns and notes why.
+
+        Args:
+            name: Of the process.
+            otherwise: What else is known.
+            pid: Its id, 0 when that is not told.
+        """
+        code, note = self._take_note(name, pid)
         reason = self._blamed.pop(name, "") or note or otherwise
         entry = self._of(name)
         lived_s = (time.monotonic_ns() - self._started.get(name, 0)) / 1e9
@@ -140,15 +146,15 @@ class Ledger:
         """A process was ended by request: what it wrote is no reason for a later end."""
         self._take_note(name)
 
-    def _take_note(self, name: str) -> tuple[int | None, str]:
+    def _take_note(self, name: str, pid: int = 0) -> tuple[int | None, str]:
         """Exit code and reason that the process wrote itself at the end that we hear of now; each note counts once.
 
-        Start and end may be heard of together, long after both, so times of hearing do not tell whose note it is.
+        Ends may be heard of together, long after they were, so times of hearing do not tell whose note it is.
         """
         record = read_json(self._runtime_dir / "exits" / f"{name}.json")
         at_ns = int(record.get("at_ns", 0))
         self._codes.pop(name, None)
-        if at_ns <= self._noted.get(name, self._since_ns):
+        if at_ns <= self._noted.get(name, self._since_ns) or (pid and record.get("pid", pid) != pid):
             return None, ""
         self._noted[name] = at_ns
         code = record.get("code")

@@ -75,7 +75,8 @@ class Watchdog:
                     self._ledger.running(name)
             case "EXITED" | "BACKOFF":
                 self._running.pop(name, None)
-                log.warning("ended process=%s reason=%s", name, self._ledger.ended(name, self._last_words(change)))
+                reason = self._ledger.ended(name, self._last_words(change), change.pid)
+                log.warning("ended process=%s reason=%s", name, reason)
                 self._service.stats.count("ends")
                 if change.state == "EXITED" and self._ledger.loops(name):
                     self._hold(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from common.service import EXIT_CONFIG, EXIT_FAILED, record_exit
@@ -23,6 +24,16 @@ def test_the_note_of_the_process_is_its_reason(node_dir: Path) -> None:
     record_exit(node_dir, "track", EXIT_FAILED, "RuntimeError: broken")
     assert ledger.ended("track", "unknown") == "RuntimeError: broken"
     assert read_watchdog(node_dir)["track"]["reason"] == "RuntimeError: broken"
+
+
+def test_of_two_ends_that_are_heard_of_together_each_has_its_own_reason(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    ledger.started("track", "STOPPED")
+    record_exit(node_dir, "track", EXIT_CONFIG, "no such mode")  # by the second process, this one
+    assert ledger.ended("track", KILLED, os.getpid() + 1) == KILLED
+    ledger.started("track", "EXITED")
+    assert ledger.ended("track", KILLED, os.getpid()) == "wrong settings: no such mode"
+    assert ledger.gave_up("track") is None
 
 
 def test_a_note_counts_once_and_also_when_start_and_end_are_heard_of_late(node_dir: Path) -> None:
