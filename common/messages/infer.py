@@ -1,0 +1,122 @@
+"""What infer sends: what a worker found in a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.codec import check_lengths, pack_fields, unpack_array, unpack_fields
+from common.errors import WireError
+from common.messages.capture import FrameHandle
+from common.messages.message import Boxes, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which worker took the frame, and which one took the frame before it (part of `results`).
+
+    Attributes:
+        claims_id: Random id of the claims file; numbers of another file do not compare.
+        number: Claim number of this frame, one more than that of the claim before, modulo 2**20.
+        owner: Index of the worker.
+        previous_owner: Index of the worker that made the claim before, -1 when there was none.
+        previous_captured_ms: Captured time of the frame of the claim before, milliseconds.
+        claimed_ns: When the claim was made.
+    """
+
+    claims_id: int
+    number: int
+    owner: int
+    previous_owner: int
+    previous_captured_ms: int
+    claimed_ns: int
+
+    def fields(self) -> tuple[int, ...]:
+        """The fields in wire order."""
+        return (
+            self.claims_id, self.number, self.owner, self.previous_owner, self.previous_captured_ms, self.claimed_ns
+        )  # fmt: skip
+
+
+def _unknown_motion() -> NDArray[np.float32]:
+    return np.empty(0, np.float32)
+
+
+def _nobody() -> NDArray[np.int32]:
+    return np.empty(0, np.int32)
+
+
+def _no_vectors() -> NDArray[np.float32]:
+    return np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectionResult(Message):
+    """What a worker found in one frame (topic `results`).
+
+    Attributes:
+        frame: Handle of the frame.
+        claim: Who took it, and in which order.
+        width: Columns of the frame in pixels.
+        height: Rows of the frame in pixels.
+        finished_ns: When the detections were ready.
+        boxes: Shape (N, 4), xyxy in pixels of the frame, float32.
+        scores: Shape (N,), in [0, 1], float32.
+        landmarks: Shape (N, 10), x and y of eyes, nose and mouth corners in pixels; (0, 10) when the model has none.
+        moved_since: Sequence number of the frame that `motion` begins at; 0 when the motion is not known.
+        motion: How the camera moved since then: rows of an affine map of pixels, shape (6,); (0,) when not known.
+        looked: Rows of the faces whose appearance is told, shape (L,), int32; mostly none.
+        vectors: Their appearance, shape (L, D), float32, compared by the cosine of the angle between two.
+    """
+
+    frame: FrameHandle
+    claim: Claim
+    width: int
+    height: int
+    finished_ns: int
+    boxes: Boxes
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    moved_since: int = 0
+    motion: NDArray[np.float32] = field(default_factory=_unknown_motion)
+    looked: NDArray[np.int32] = field(default_factory=_nobody)
+    vectors: NDArray[np.float32] = field(default_factory=_no_vectors)
+
+    TYPES: ClassVar = (list, list, int, int, int, bytes, bytes, bytes, int, bytes, bytes, bytes)
+
+    def pack(self) -> bytes:
+        return pack_fields(
+            self.frame.fields(), self.claim.fields(), self.width, self.height, self.finished_ns,
+            *(array.astype("<f4", copy=False).tobytes() for array in (self.boxes, self.scores, self.landmarks)),
+            self.moved_since, self.motion.astype("<f4", copy=False).tobytes(),
+            self.looked.astype("<i4", copy=False).tobytes(), self.vectors.astype("<f4", copy=False).tobytes(),
+        )  # fmt: skip
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        frame, claim, width, height, finished_ns, *raw, since, affine, rows, seen = unpack_fields(
+            data, cls.TYPES, "results"
+        )
+        if tuple(map(type, frame)) != FrameHandle.TYPES or tuple(map(type, claim)) != (int,) * 6:
+            raise WireError("results: handle or claim does not fit")
+        boxes, scores = unpack_array(raw[0], 4, "<f4", "results"), unpack_array(raw[1], 1, "<f4", "results")
+        landmarks = unpack_array(raw[2], 10, "<f4", "results")
+        check_lengths(len(boxes), "results", scores, *([landmarks] if len(landmarks) else []))
+        motion = unpack_array(affine, 1, "<f4", "results")
+        check_lengths(6 if since else 0, "results", motion)
+        handle, taken = FrameHandle(*frame), Claim(*claim)
+        looks = _unpack_looks(rows, seen, len(boxes))
+        return cls(handle, taken, width, height, finished_ns, boxes, scores, landmarks, since, motion, *looks)
+
+
+def _unpack_looks(rows: bytes, vectors: bytes, faces: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Fields `looked` and `vectors` of a result with so many faces."""
+    looked, flat = unpack_array(rows, 1, "<i4", "results"), unpack_array(vectors, 1, "<f4", "results")
+    if len(looked) > faces or np.any((looked < 0) | (looked >= faces)):
+        raise WireError("results: looks at faces that are not there")
+    if (len(flat) % len(looked) if len(looked) else len(flat)) != 0:
+        raise WireError(f"results: {len(flat)} numbers for {len(looked)} faces")
+    return looked, flat.reshape(len(looked), -1) if len(looked) else _no_vectors()

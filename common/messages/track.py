@@ -1,0 +1,135 @@
+"""What track sends: the faces at a frame, and that the event log grew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.codec import check_lengths, check_texts, pack_fields, unpack_array, unpack_fields
+from common.errors import WireError
+from common.messages.capture import FrameHandle
+from common.messages.message import Boxes, Message
+
+TENTATIVE, CONFIRMED, LOST = 0, 1, 2
+STATE_NAMES = ("tentative", "confirmed", "lost")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackFrame(Message):
+    """All faces of one camera at one frame (topic `tracks`).
+
+    Attributes:
+        frame: Handle of the frame that the tracks belong to.
+        width: Columns of the frame in pixels.
+        height: Rows of the frame in pixels.
+        claimed_ns: When a worker began with the frame.
+        finished_ns: When its detections were ready.
+        tracked_ns: When this was sent.
+        ids: Shape (K,), track ids, int64; every live track, shown or not.
+        boxes: Shape (K, 4), xyxy in pixels, float32.
+        velocities: Shape (K, 4), change of the box in pixels per second, float32.
+        scores: Shape (K,), of the last matched detection, float32.
+        states: Shape (K,), TENTATIVE, CONFIRMED or LOST, uint8.
+        shown: Shape (K,), 1 where a viewer is shown the box, uint8.
+        detection_index: Shape (K,), row in `detections` that was matched in this frame or -1 (then the box is a
+            prediction), int32.
+        hits: Shape (K,), matched detections in the life of the track, int32.
+        ages_s: Shape (K,), seconds since the track's first detection, float32.
+        event_ids: One text a track: the id of its event, empty before the event has started.
+        detections: Shape (N, 4), every detection of the frame, xyxy in pixels, float32.
+        landmarks: Shape (N, 10) or (0, 10), of the detections, pixels, float32.
+    """
+
+    frame: FrameHandle
+    width: int
+    height: int
+    claimed_ns: int
+    finished_ns: int
+    tracked_ns: int
+    ids: NDArray[np.int64]
+    boxes: Boxes
+    velocities: Boxes
+    scores: NDArray[np.float32]
+    states: NDArray[np.uint8]
+    shown: NDArray[np.uint8]
+    detection_index: NDArray[np.int32]
+    hits: NDArray[np.int32]
+    ages_s: NDArray[np.float32]
+    event_ids: tuple[str, ...]
+    detections: Boxes
+    landmarks: NDArray[np.float32]
+
+    TYPES: ClassVar = (list, int, int, int, int, int, list, list)
+    ARRAYS: ClassVar = (
+        ("ids", 1, "<i8"),
+        ("boxes", 4, "<f4"),
+        ("velocities", 4, "<f4"),
+        ("scores", 1, "<f4"),
+        ("states", 1, "u1"),
+        ("shown", 1, "u1"),
+        ("detection_index", 1, "<i4"),
+        ("hits", 1, "<i4"),
+        ("ages_s", 1, "<f4"),
+        ("detections", 4, "<f4"),
+        ("landmarks", 10, "<f4"),
+    )
+
+    def pack(self) -> bytes:
+        return pack_fields(
+            self.frame.fields(), self.width, self.height, self.claimed_ns, self.finished_ns, self.tracked_ns,
+            self.event_ids,
+            [getattr(self, name).astype(dtype, copy=False).tobytes() for name, _, dtype in self.ARRAYS],
+        )  # fmt: skip
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        frame, width, height, claimed_ns, finished_ns, tracked_ns, event_ids, raws = unpack_fields(
+            data, cls.TYPES, "tracks"
+        )
+        if tuple(map(type, frame)) != FrameHandle.TYPES:
+            raise WireError("tracks: handle does not fit")
+        if len(raws) != len(cls.ARRAYS) or any(type(raw) is not bytes for raw in raws):
+            raise WireError(f"tracks: {len(raws)} arrays, {len(cls.ARRAYS)} expected")
+        arrays = {
+            name: unpack_array(raw, columns, dtype, f"tracks {name}")
+            for raw, (name, columns, dtype) in zip(raws, cls.ARRAYS, strict=True)
+        }
+        per_track = [arrays[name] for name, _, _ in cls.ARRAYS[1:9]]
+        check_lengths(len(arrays["ids"]), "tracks", *per_track)
+        if len(event_ids) != len(arrays["ids"]):
+            raise WireError(f"tracks: {len(event_ids)} event ids for {len(arrays['ids'])} tracks")
+        if len(arrays["landmarks"]):
+            check_lengths(len(arrays["detections"]), "tracks", arrays["landmarks"])
+        if np.any(arrays["detection_index"] >= len(arrays["detections"])) or np.any(arrays["states"] > LOST):
+            raise WireError("tracks: an index or a state is out of range")
+        return cls(
+            FrameHandle(*frame),
+            width,
+            height,
+            claimed_ns,
+            finished_ns,
+            tracked_ns,
+            event_ids=check_texts(event_ids, "tracks"),
+            **arrays,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EventNotice(Message):
+    """New rows stand in the event log (topic `events`); the row itself is read from the log.
+
+    Attributes:
+        rowid: Number of the newest row.
+        sent_ns: When this was sent.
+    """
+
+    rowid: int
+    sent_ns: int
+
+    TYPES: ClassVar = (int, int)
+
+    def pack(self) -> bytes:
+        return pack_fields(self.rowid, self.sent_ns)
