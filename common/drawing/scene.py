@@ -15,7 +15,7 @@ from common.drawing import draw, marks, picture
 from common.drawing.stages import Stages
 from common.errors import FrameGone, RingError
 from common.pixels import Geometry, PixelFormat, Plane
-from common.ring import RingReader
+from common.ring.reader import RingReader
 from common.settings import Settings
 from common.stats import Stats
 from common.wire import TOPICS, CameraControl, CameraState, FrameHandle, TrackFrame

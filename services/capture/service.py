@@ -9,7 +9,7 @@ import time
 from common.controls import load_controls
 from common.errors import DeviceError, RingError
 from common.fleet import ring_slots
-from common.ring import RingWriter, WriteSlot
+from common.ring.writer import RingWriter, WriteSlot
 from common.service import Service
 from common.wire import CameraState, CameraStatus
 from services.capture.opening import Opening

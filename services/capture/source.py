@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError, VedetteError
 from common.pixels import Geometry, Plane
-from common.ring import RingWriter, WriteSlot
+from common.ring.writer import RingWriter, WriteSlot
 from common.settings import CameraSettings
 from common.stats import Stats
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from common.errors import ConfigError, DeviceError
 from common.pixels import Geometry, PixelFormat, Plane
-from common.ring import RingWriter, WriteSlot
+from common.ring.writer import RingWriter, WriteSlot
 from common.settings import CameraSettings
 from common.stats import Stats
 from services.capture.jpeg import JpegDecoder

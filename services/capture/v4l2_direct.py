@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from common.errors import DeviceError
-from common.ring import RingWriter, WriteSlot
+from common.ring.writer import RingWriter, WriteSlot
 from services.capture.v4l2_device import V4l2Device
 
 QUEUED = 3  # buffers that the driver has: one being filled, one waiting, one spare

@@ -20,7 +20,7 @@ from common.claims import Claims
 from common.controls import load_controls
 from common.errors import FrameGone, RingError
 from common.pixels import Geometry
-from common.ring import Lease, RingReader
+from common.ring.reader import Lease, RingReader
 from common.service import Service
 from common.wire import Claim, DetectionResult, FrameHandle
 

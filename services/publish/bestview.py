@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.pixels import PixelFormat, Plane
-from common.ring import Lease
+from common.ring.reader import Lease
 from common.wire import TrackFrame
 
 FULL_SIZE_PX = 160.0  # a taller face is not a better one

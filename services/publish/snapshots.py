@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from common.errors import FrameGone, RingError
-from common.ring import RingReader
+from common.ring.reader import RingReader
 from common.settings import Settings
 from common.stats import Stats
 from common.wire import TrackFrame

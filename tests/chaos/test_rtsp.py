@@ -16,7 +16,7 @@ import pytest
 from common import config
 from common.bus import Bus
 from common.errors import FrameGone, VedetteError
-from common.ring import RingReader
+from common.ring.reader import RingReader
 from common.settings import Settings
 from common.stats import read_stats
 from tools.bench.badline import BadLine

@@ -21,7 +21,8 @@ import zmq
 
 from common.bus import Bus
 from common.pixels import Geometry, PixelFormat
-from common.ring import RingReader, RingWriter
+from common.ring.reader import RingReader
+from common.ring.writer import RingWriter
 from common.settings import CameraSettings, Settings
 from common.shm import remove_segments
 from common.wire import Claim, DetectionResult, FrameHandle, TrackFrame

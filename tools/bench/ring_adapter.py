@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from common.bus import Bus
 from common.errors import FrameGone
 from common.pixels import Geometry, PixelFormat
-from common.ring import Lease, RingReader, RingWriter, WriteSlot
+from common.ring.reader import Lease, RingReader
+from common.ring.writer import RingWriter, WriteSlot
 from common.settings import CameraSettings, Settings
 from common.shm import remove_segments
 

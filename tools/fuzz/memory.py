@@ -11,7 +11,8 @@ import numpy as np
 from common import config, wire
 from common.errors import FrameGone, RingError, WireError
 from common.pixels import Geometry, PixelFormat
-from common.ring import HEADER, LAYOUT, LINE_BYTES, LINES_START, MAGIC, RingReader
+from common.ring.layout import HEADER, LAYOUT, LINE_BYTES, LINES_START, MAGIC
+from common.ring.reader import RingReader
 from common.shm import SHM, segment_name
 from tools.fuzz.targets import Target
 

@@ -11,7 +11,7 @@ from common.drawing import marks
 from common.drawing.marks import Kind
 from common.drawing.scene import Scene
 from common.pixels import Geometry, PixelFormat
-from common.ring import RingWriter
+from common.ring.writer import RingWriter
 from common.settings import Settings
 from common.stats import Stats
 from common.wire import CONFIRMED, CameraControl, FrameHandle, TrackFrame

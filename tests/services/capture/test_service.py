@@ -18,7 +18,7 @@ import pytest
 from common import config
 from common.bus import Bus, Receiver
 from common.errors import FrameGone
-from common.ring import RingReader
+from common.ring.reader import RingReader
 from common.settings import Settings
 from common.shm import segments
 from common.stats import read_json, read_stats

@@ -20,7 +20,8 @@ import pytest
 
 from common.errors import ConfigError, DeviceError, FrameGone
 from common.pixels import PixelFormat
-from common.ring import RingReader, RingWriter
+from common.ring.reader import RingReader
+from common.ring.writer import RingWriter
 from common.settings import CameraSettings, Settings
 from common.stats import Stats
 from services.capture import v4l2_ioctl as v4l2

@@ -20,7 +20,7 @@ import pytest
 from common.bus import Bus
 from common.config import child_environment, write_resolved
 from common.pixels import Geometry, PixelFormat
-from common.ring import RingWriter
+from common.ring.writer import RingWriter
 from common.settings import Settings
 from common.stats import read_stats
 from common.wire import CameraControl, ControlState, DetectionResult, FrameHandle

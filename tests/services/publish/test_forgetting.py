@@ -14,7 +14,7 @@ import yaml
 
 from common.eventlog import EventLogReader
 from common.pixels import Geometry, PixelFormat
-from common.ring import RingWriter
+from common.ring.writer import RingWriter
 from common.settings import Settings
 
 TOPIC = "vedette/hall/door/snapshot"

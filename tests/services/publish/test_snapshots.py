@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.pixels import Geometry, PixelFormat
-from common.ring import RingWriter
+from common.ring.writer import RingWriter
 
 TOPIC = "vedette/hall/door/snapshot"
 

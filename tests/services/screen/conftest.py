@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.pixels import Geometry, PixelFormat
-from common.ring import RingWriter
+from common.ring.writer import RingWriter
 from common.settings import Settings
 from common.wire import CONFIRMED, CameraState, FrameHandle, TrackFrame
 

@@ -21,7 +21,7 @@ import pytest
 from common import config
 from common.bus import Bus
 from common.pixels import Geometry, PixelFormat
-from common.ring import RingWriter
+from common.ring.writer import RingWriter
 from common.settings import Settings
 from common.stats import read_stats
 from common.wire import CONFIRMED, CameraControl, CameraState, Command, ControlState, FrameHandle, TrackFrame
