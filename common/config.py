@@ -7,27 +7,23 @@ pays for the library that checks them.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import re
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from typing import Any
 
 from common.errors import ConfigError
-from common.fleet import FLEET, members
 from common.settings import Settings
+from common.settings_problems import cross_checks, describe, report
+from common.settings_types import build
 
 SEARCH = ("vedette.yml", "/etc/vedette/vedette.yml")
 RESOLVED = "VEDETTE_SETTINGS"  # path of the checked settings as JSON, set by `vedette up` for its children
 CONFIG = "VEDETTE_CONFIG"  # path of the YAML file, when it is not found by SEARCH
 PREFIX = "VEDETTE__"
-NAME = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
-TAKEN = {"status", "stats", "events"} | set(FLEET)  # MQTT topics of the node, which a camera's would collide with
 
 
 def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -49,7 +45,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         _put(tree, dotted.split("."), value)
     tree = _expand(tree, "", problems)
     if problems:
-        raise ConfigError(_report(path, problems))
+        raise ConfigError(report(path, problems))
     return check(tree, path)
 
 
@@ -64,10 +60,10 @@ def check(tree: Mapping[str, Any], path: Path | None = None) -> Settings:
     try:
         settings = TypeAdapter(Settings).validate_python(tree)
     except ValidationError as error:
-        raise ConfigError(_report(path, [_describe(dict(item)) for item in error.errors()])) from None
-    problems = list(_cross_checks(settings))
+        raise ConfigError(report(path, [describe(dict(item)) for item in error.errors()])) from None
+    problems = list(cross_checks(settings))
     if problems:
-        raise ConfigError(_report(path, problems))
+        raise ConfigError(report(path, problems))
     base = path.parent.resolve() if path else Path.cwd()
     return _with_directories(_with_secrets(settings, base), base)
 
@@ -82,7 +78,7 @@ def for_service() -> Settings:
     if not resolved:
         return load()
     try:
-        return typing.cast(Settings, _build(Settings, json.loads(Path(resolved).read_text())))
+        return typing.cast(Settings, build(Settings, json.loads(Path(resolved).read_text())))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{RESOLVED}={resolved}: not the settings that this version writes: {error!r}") from error
 
@@ -218,101 +214,6 @@ def _expand(value: Any, where: str, problems: list[str]) -> Any:
     return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", secret, value)
 
 
-def _describe(error: Mapping[str, Any]) -> str:
-    """One problem in words: key, value, what is allowed, nearest name."""
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(location)
-    if error["type"] == "unexpected_keyword_argument":
-        allowed = _keys_at(location[:-1])
-        near = difflib.get_close_matches(location[-1], allowed, 1, 0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(allowed))}"
-        return f"{key}: unknown key; {hint}"
-    if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
-        return f"{key}: missing"
-    value = "a secret" if location[-1] == "password" else repr(error.get("input"))
-    message = str(error["msg"]).replace("Input should", "it should")
-    return f"{key}={value[:80]}: {message}"
-
-
-def _keys_at(location: list[str]) -> list[str]:
-    """Names of the keys that the settings have at a place."""
-    hint: Any = Settings
-    for part in location:
-        hint = _strip(hint)
-        if dataclasses.is_dataclass(hint):
-            hint = get_type_hints(hint, include_extras=False).get(part)
-        elif get_origin(hint) is dict:
-            hint = get_args(hint)[1]
-    hint = _strip(hint)
-    return [field.name for field in dataclasses.fields(hint)] if dataclasses.is_dataclass(hint) else []
-
-
-def _strip(hint: Any) -> Any:
-    """A type without its annotations and without None."""
-    while get_origin(hint) is typing.Annotated:
-        hint = get_args(hint)[0]
-    if get_origin(hint) in {types.UnionType, typing.Union}:
-        return next(_strip(arm) for arm in get_args(hint) if arm is not types.NoneType)
-    return hint
-
-
-def _cross_checks(settings: Settings) -> Iterator[str]:
-    """Problems that no single key shows."""
-    for kind, name in [("node", settings.node), *(("camera", name) for name in settings.cameras)]:
-        if not NAME.match(name):
-            yield f"{kind} {name!r}: letters, digits, _ and - only, at most 40"
-    for name in settings.cameras:
-        if name in TAKEN:
-            yield f"cameras.{name}: the name is taken by a topic or process; choose another one"
-    infer = settings.infer
-    if infer.workers > infer.max_workers:
-        yield f"infer.workers={infer.workers}: it should be at most infer.max_workers={infer.max_workers}"
-    if settings.mqtt.password is not None and settings.mqtt.username is None:
-        yield "mqtt.password: mqtt.username is missing"
-    for key in ("base", "discovery_prefix"):
-        if re.search(r"[#+\0]|^/|/$", getattr(settings.mqtt, key)):
-            yield f"mqtt.{key}={getattr(settings.mqtt, key)!r}: no wildcard (# +) and no slash at its ends"
-    yield from _rtsp_checks(settings)
-    yield from _screen_checks(settings)
-    yield from _process_checks(settings)
-
-
-def _rtsp_checks(settings: Settings) -> Iterator[str]:
-    rtsp = settings.rtsp
-    if (rtsp.enabled or rtsp.push) and not settings.view.enabled:
-        yield "rtsp: view.enabled is false, and view is the process that serves and pushes"
-    for camera, urls in rtsp.push.items():
-        if camera not in settings.cameras:
-            yield f"rtsp.push.{camera}: no such camera; known: {', '.join(settings.cameras)}"
-        for url in urls:
-            try:
-                parts = urlsplit(url)
-                good = parts.scheme in {"rtsp", "rtsps"} and bool(parts.hostname) and parts.port != 0
-            except ValueError:
-                good = False
-            if not good or re.search(r"\s", url):  # it may hold a password: not repeated here
-                yield f"rtsp.push.{camera}: it should be like rtsp://user:password@host:8554/{camera}"
-
-
-def _screen_checks(settings: Settings) -> Iterator[str]:
-    screen = settings.screen
-    if screen.camera is not None and screen.camera not in settings.cameras:
-        yield f"screen.camera={screen.camera!r}: no such camera; known: {', '.join(settings.cameras)}, or null for all"
-    if screen.mode is not None and not re.fullmatch(r"\d{2,5}x\d{2,5}(@\d{1,3})?", screen.mode):
-        yield f"screen.mode={screen.mode!r}: like 1280x720 or 1280x720@60"
-
-
-def _process_checks(settings: Settings) -> Iterator[str]:
-    known = {member.name for member in members(settings.cameras, settings.infer.max_workers)} | set(FLEET)
-    cores = os.sched_getaffinity(0)
-    for name, process in settings.processes.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.4)
-            yield f"processes.{name}: no such process; {f'did you mean {near[0]!r}?' if near else sorted(known)}"
-        if process.cores is not None and not set(process.cores) & cores:
-            yield f"processes.{name}.cores={process.cores}: this machine has {sorted(cores)}"
-
-
 def _with_secrets(settings: Settings, base: Path) -> Settings:
     """Passwords from files put in place."""
     for section in ("mqtt", "view", "rtsp"):
@@ -347,28 +248,3 @@ def _with_directories(settings: Settings, base: Path) -> Settings:
         state_dir=str((base / Path(state).expanduser()).resolve()),
         runtime_dir=str((base / Path(runtime).expanduser()).resolve()),
     )
-
-
-def _report(path: Path | None, problems: list[str]) -> str:
-    head = f"{path}: " if path else ""
-    if len(problems) == 1:
-        return head + problems[0]
-    return f"{head}{len(problems)} problems\n" + "\n".join(f"  {problem}" for problem in problems)
-
-
-def _build(hint: Any, value: Any) -> Any:
-    """Dataclasses from the plain values that `dataclasses.asdict` made of them."""
-    hint = _strip(hint)
-    if value is None:
-        return None
-    if dataclasses.is_dataclass(hint):
-        hints = get_type_hints(hint)
-        return typing.cast(Any, hint)(**{key: _build(hints[key], item) for key, item in value.items()})
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is dict:
-        return {key: _build(arguments[1], item) for key, item in value.items()}
-    if origin is list:
-        return [_build(arguments[0], item) for item in value]
-    if origin is tuple:
-        return tuple(_build(argument, item) for argument, item in zip(arguments, value, strict=True))
-    return value
