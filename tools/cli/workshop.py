@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from common.errors import ConfigError
 from tools.cli.node import JsonFlag
+from tools.cli.option_values import parse_choice, parse_choices, parse_object, parse_onnx_name, parse_size
+from tools.cli.steps import steps_shown
 
 if TYPE_CHECKING:
     from services.infer.manifest import InputSpec
     from tools.models.frames import Picture
-    from tools.models.proof import Step
 
 PicturesOption = Annotated[
     str | None,
@@ -57,21 +56,21 @@ def export(
     as_json: JsonFlag = False,
 ) -> None:
     """PyTorch -> TorchScript -> ONNX -> simplified, each step compared with PyTorch on real pictures."""
-    from tools.models.export import Request
     from tools.models.export import export as run
+    from tools.models.export_job import Request
     from tools.models.sidecar import spec_of, write_sidecar
 
     spec = spec_of(like)
     request = Request(
         target=module,
-        out=_onnx_name(out),
+        out=parse_onnx_name(out),
         checkpoint=checkpoint,
-        arguments=_json(arguments),
+        arguments=parse_object(arguments),
         input=spec.input if spec else _plain_input(colour, mean, scale),
         size=parse_size(size),
-        dynamic=_choices("dynamic", dynamic, ("size", "batch", "none")) - {"none"},
-        mode=cast(Literal["auto", "trace", "script"], _choice("mode", mode, ("auto", "trace", "script"))),
-        exporter=cast(Literal["torchscript", "dynamo"], _choice("exporter", exporter, ("torchscript", "dynamo"))),
+        dynamic=parse_choices("dynamic", dynamic, ("size", "batch", "none")) - {"none"},
+        mode=cast(Literal["auto", "trace", "script"], parse_choice("mode", mode, ("auto", "trace", "script"))),
+        exporter=cast(Literal["torchscript", "dynamo"], parse_choice("exporter", exporter, ("torchscript", "dynamo"))),
         opset=opset,
         input_name=input_name,
         outputs=tuple(name for name in outputs.split(",") if name),
@@ -105,7 +104,7 @@ def adapt(
         opset=opset, size=parse_size(size) if size else None, deconv=deconv, float16=float16, simplify=simplify
     )
     with steps_shown(as_json, 5) as shown:
-        run(path, _onnx_name(out), wishes, spec.input if spec else None, load_pictures(pictures, count), shown)
+        run(path, parse_onnx_name(out), wishes, spec.input if spec else None, load_pictures(pictures, count), shown)
         if spec:
             write_sidecar(spec, out)
 
@@ -217,12 +216,14 @@ def quantize(
     """Make int8 models, measure speed and accuracy against float on this machine, and recommend."""
     from tools.cli.quantize import run
 
-    chosen = tuple(_choice("variants", name, ("per-channel", "per-tensor", "mixed")) for name in variants.split(","))
+    chosen = tuple(
+        parse_choice("variants", name, ("per-channel", "per-tensor", "mixed")) for name in variants.split(",")
+    )
     run(
         model,
-        _onnx_name(out),
+        parse_onnx_name(out),
         chosen,
-        _choice("method", method, ("minmax", "entropy", "percentile")),
+        parse_choice("method", method, ("minmax", "entropy", "percentile")),
         tuple(name for name in exclude.split(",") if name),
         reduced=reduced,
         pictures=load_pictures(calibrate, count),
@@ -235,36 +236,6 @@ def quantize(
     )
 
 
-@contextlib.contextmanager
-def steps_shown(as_json: bool, total: int) -> Iterator[Callable[[Step], None]]:
-    """Show steps as they come, with a bar below them on stderr; as one JSON list at the end."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn
-
-    from tools.cli.output import print_json
-
-    steps: list[Step] = []
-    columns = (SpinnerColumn(), "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("working", total=total)
-
-        def show(step: Step) -> None:
-            steps.append(step)
-            bar.update(task, advance=1, description=f"after {step.name}")
-            if not as_json:
-                bar.stop()
-                typer.echo(step.line())
-                bar.start()
-
-        yield show
-    if as_json:
-        print_json([step.as_json() for step in steps])
-    else:
-        for path in dict.fromkeys(step.path for step in steps if step.path):
-            typer.echo(f"wrote {path} ({path.stat().st_size:,} bytes)")
-
-
 def load_pictures(source: str | None, count: int) -> Sequence[Picture]:
     """The pictures that the user named, or those of the demo's clip."""
     from tools.models.frames import demo_clip
@@ -273,45 +244,8 @@ def load_pictures(source: str | None, count: int) -> Sequence[Picture]:
     return read(source or demo_clip(), count)
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """`640x384` as numbers."""
-    try:
-        width, height = (int(part) for part in text.split("x"))
-    except ValueError:
-        raise ConfigError(f"--size {text!r}: WIDTHxHEIGHT expected, like 320x256") from None
-    if not (16 <= width <= 8192 and 16 <= height <= 8192):
-        raise ConfigError(f"--size {text}: 16 to 8192 expected")
-    return width, height
-
-
-def _onnx_name(path: Path) -> Path:
-    if path.suffix != ".onnx":
-        raise ConfigError(f"--out {path}: a name that ends in .onnx expected")
-    return path
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"--arguments {text!r}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f'--arguments {text!r}: an object like {{"width": 64}} expected')
-    return value
-
-
 def _plain_input(colour: str, mean: float, scale: float) -> InputSpec:
     from services.infer.manifest import InputSpec
 
-    order = cast(Literal["bgr", "rgb"], _choice("colour", colour, ("bgr", "rgb")))
+    order = cast(Literal["bgr", "rgb"], parse_choice("colour", colour, ("bgr", "rgb")))
     return InputSpec(colour=order, mean=(mean, mean, mean), scale=scale, multiple=1)
-
-
-def _choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise ConfigError(f"--{name} {value!r}: choose one of {', '.join(allowed)}")
-    return value
-
-
-def _choices(name: str, value: str, allowed: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(_choice(name, item, allowed) for item in value.split(","))

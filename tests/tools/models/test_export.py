@@ -10,7 +10,8 @@ import pytest
 from common.errors import ConfigError, ModelError
 from services.infer.manifest import InputSpec
 from tools.models import graph
-from tools.models.export import Request, export
+from tools.models.export import export
+from tools.models.export_job import Request
 from tools.models.frames import demo_clip, pictures
 from tools.models.proof import run, session
 
