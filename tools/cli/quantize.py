@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +12,13 @@ import typer
 from common.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.progress import Progress
+
+    from services.infer.manifest import ModelSpec
     from tools.models.frames import Picture
+    from tools.models.quantize import Recipe
     from tools.models.trial import Trial
 
 NOTE = "against what the float model is sure of; give --labels for labelled faces"
@@ -40,12 +46,9 @@ def run(
         ConfigError: Something that was named does not exist.
         ModelError: The model cannot be quantised.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
     from tools.bench.accuracy_sets import read_set
     from tools.models.frames import tensor
-    from tools.models.quantize import Recipe, quantize
+    from tools.models.quantize import Recipe
     from tools.models.sidecar import resolve, write_sidecar
     from tools.models.trial import ROUNDS, WARM, compare, recommend
 
@@ -54,28 +57,56 @@ def run(
         raise ConfigError(f"{path}: {path.with_suffix('.toml').name} is missing beside it; accuracy needs its decoder")
     judged = read_set(labels, limit=limit) if labels else []
     tensors = [tensor(picture, spec.input, _fixed(path, spec.input.layout), width) for picture in pictures]
-    files = {"float32": path}
-    console = Console(stderr=True)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("quantising", total=len(variants))
-        for name in variants:
-            file = out.with_name(f"{out.stem}-{name}.onnx")
-            recipe = Recipe(variant=cast(Any, name), method=cast(Any, method), exclude=exclude, reduced=reduced)
-            said = quantize(path, file, recipe, tensors)
-            write_sidecar(spec, file)
-            files[name] = file
-            bar.advance(task)
-            if not as_json:
-                bar.console.print(said)
-        total = ROUNDS + WARM + len(files) * len(judged or pictures)
-        task = bar.add_task("measuring", total=total)
+    recipes = {
+        name: Recipe(variant=cast(Any, name), method=cast(Any, method), exclude=exclude, reduced=reduced)
+        for name in variants
+    }
+    with _progress() as bar:
+        files = {"float32": path, **_make(path, spec, out, recipes, tensors, bar, quiet=as_json)}
+        task = bar.add_task("measuring", total=ROUNDS + WARM + len(files) * len(judged or pictures))
         trials = compare(files, pictures, judged, width, threads, lambda: bar.advance(task))
     best, why = recommend(trials, max_loss)
     if best.path != path:
         shutil.copyfile(best.path, out)
         write_sidecar(spec, out)
     _show(trials, best, why, out, str(labels) if labels else NOTE, as_json=as_json)
+
+
+def _progress() -> Progress:
+    """A bar on stderr for a person; nothing for a script."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _make(
+    path: Path,
+    spec: ModelSpec,
+    out: Path,
+    recipes: Mapping[str, Recipe],
+    tensors: Sequence[NDArray[np.float32]],
+    bar: Progress,
+    *,
+    quiet: bool,
+) -> dict[str, Path]:
+    """Write the variants beside `out`; returns their files by name."""
+    from tools.models.quantize import quantize
+    from tools.models.sidecar import write_sidecar
+
+    files = {}
+    task = bar.add_task("quantising", total=len(recipes))
+    for name, recipe in recipes.items():
+        file = out.with_name(f"{out.stem}-{name}.onnx")
+        said = quantize(path, file, recipe, tensors)
+        write_sidecar(spec, file)
+        files[name] = file
+        bar.advance(task)
+        if not quiet:
+            bar.console.print(said)
+    return files
 
 
 def _show(trials: Sequence[Trial], best: Trial, why: str, out: Path, truth: str, *, as_json: bool) -> None:
