@@ -11,7 +11,8 @@ Source:
 """
 
 import math
-from typing import Final
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,71 +41,57 @@ FADE: Final = 0.06  # per nominal frame; of two tracks that overlap a detection 
 TENTATIVE_MISSES: Final = 2  # updates that a track may miss before it is confirmed
 
 
+@dataclass(eq=False)
 class FaceTracker(Population):
-    """Tracker for faces. Times are in nominal frames."""
+    """Tracker for faces. Times are in nominal frames.
 
-    rows = SEEN.stop
+    Each setting but the first three names the value that turns it off.
 
-    def __init__(
-        self,
-        max_age: float = 30,
-        min_hits: int = 3,
-        iou_threshold: float = 0.3,
-        *,
-        start_score: float = 0.7,
-        low_score: float = 0.1,
-        confirm_score: float = 0.65,
-        sure_score: float = 0.8,
-        firm_score: float = 0.68,
-        reach: float = 0.85,
-        memory: float = 30,
-        coast: float = 1,
-        camera: bool = True,
-        manoeuvre: bool = True,
-        size_cue: float = 2,
-        size_drift: float = 1,
-    ) -> None:
-        """Settings; each but the first three names the value that turns it off.
+    Attributes:
+        max_age: How long a face that is not seen is looked for by overlap.
+        min_hits: Detections before a track is confirmed.
+        iou_threshold: Least IoU of a predicted box and a detection that belong together.
+        start_score: Least score of a detection that may start a track; 0 for all.
+        low_score: Detections from here to `start_score` go on with tracks they overlap; `start_score` for none.
+        confirm_score: Least mean score of a track that is confirmed; 0 for any.
+        sure_score: A track of this mean score is confirmed one detection earlier, and at once in the first
+            `min_hits` frames; above 1 for none.
+        firm_score: A track whose sure detections are weaker than this on average is shown only where there is a
+            sure one; 0 for wherever it goes.
+        reach: Distance of the centres, in sides of the box and beyond what the filter expects, within which a
+            detection that overlaps nothing goes on with a track; 0 for no matching by distance.
+        memory: How much longer than `max_age` a face can be found again by distance; 0 for not at all.
+        coast: How many updates a confirmed track is shown without a detection, unless only a part of it was seen
+            before, or it goes out of a picture whose `size` is known: then it is hidden or has left; 0 for none.
+        camera: Whether tracks go with the camera's motion: with the one that is given, else with a shift that most
+            faces share.
+        manoeuvre: Whether a face that jumps makes its own velocity uncertain.
+        size_cue: How much less likely a pair by distance is for each e-fold between the areas of its boxes; 0 for
+            not at all.
+        size_drift: Nominal frames after which a face that is not seen keeps its size; infinity for never.
+    """
 
-        Args:
-            max_age: How long a face that is not seen is looked for by overlap.
-            min_hits: Detections before a track is confirmed.
-            iou_threshold: Least IoU of a predicted box and a detection that belong together.
-            start_score: Least score of a detection that may start a track; 0 for all.
-            low_score: Detections from here to `start_score` go on with tracks they overlap; `start_score` for none.
-            confirm_score: Least mean score of a track that is confirmed; 0 for any.
-            sure_score: A track of this mean score is confirmed one detection earlier, and at once in the first
-                `min_hits` frames; above 1 for none.
-            firm_score: A track whose sure detections are weaker than this on average is shown only where there is a
-                sure one; 0 for wherever it goes.
-            reach: Distance of the centres, in sides of the box and beyond what the filter expects, within which a
-                detection that overlaps nothing goes on with a track; 0 for no matching by distance.
-            memory: How much longer than `max_age` a face can be found again by distance; 0 for not at all.
-            coast: How many updates a confirmed track is shown without a detection, unless only a part of it was seen
-                before, or it goes out of a picture whose `size` is known: then it is hidden or has left; 0 for none.
-            camera: Whether tracks go with the camera's motion: with the one that is given, else with a shift that most
-                faces share.
-            manoeuvre: Whether a face that jumps makes its own velocity uncertain.
-            size_cue: How much less likely a pair by distance is for each e-fold between the areas of its boxes; 0 for
-                not at all.
-            size_drift: Nominal frames after which a face that is not seen keeps its size; infinity for never.
-        """
+    rows: ClassVar = SEEN.stop
+
+    max_age: float = 30
+    min_hits: int = 3
+    iou_threshold: float = 0.3
+    _: KW_ONLY
+    start_score: float = 0.7
+    low_score: float = 0.1
+    confirm_score: float = 0.65
+    sure_score: float = 0.8
+    firm_score: float = 0.68
+    reach: float = 0.85
+    memory: float = 30
+    coast: float = 1
+    camera: bool = True
+    manoeuvre: bool = True
+    size_cue: float = 2
+    size_drift: float = 1
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.max_age = max_age
-        self.min_hits = min_hits
-        self.iou_threshold = iou_threshold
-        self.start_score = start_score
-        self.low_score = low_score
-        self.confirm_score = confirm_score
-        self.sure_score = sure_score
-        self.firm_score = firm_score
-        self.reach = reach
-        self.memory = memory
-        self.coast = coast
-        self.camera = camera
-        self.manoeuvre = manoeuvre
-        self.size_cue = size_cue
-        self.size_drift = size_drift
 
     def take_over(self, track_id: int, former: int) -> None:
         """As in every mode; the face is believed at once."""

@@ -5,7 +5,7 @@ filter's, then the counters below, then what a mode adds of its own.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class Population(ABC):
         size: Width and height of the picture; None when not known.
     """
 
-    rows: int = COUNTERS_END
+    rows: ClassVar[int] = COUNTERS_END
 
     def __init__(self) -> None:
         self.ignored = 0
