@@ -1,11 +1,17 @@
-"""`file:clip.mp4`: any video that PyAV reads, looped or once, paced by its own time stamps or by `fps`."""
+"""`file:clip.mp4`: any video that PyAV reads, looped or once, paced by its own time stamps or by `fps`.
+
+The next picture is decoded ahead by a thread of the ordinary policy: in the loop, which is real-time, decoding would
+interrupt the worker that has just been given the picture before.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import av.error
@@ -19,7 +25,20 @@ from services.capture.source import EndOfStream, GeometryChanged, Stamp
 from services.capture.video import copy_picture, decoder, picture_geometry
 
 DEFAULT_FPS = 25.0  # of files that tell none
+WAIT_S = 0.1  # for a picture that is still being decoded; the service's heart must beat
 MOST_DAMAGE = 1000  # unreadable places in one file, after which it counts as ended
+
+
+class Decoded(NamedTuple):
+    """A picture.
+
+    Attributes:
+        picture: As the decoder gives it.
+        first: True at the beginning of a round.
+    """
+
+    picture: av.VideoFrame
+    first: bool
 
 
 class FileSource:
@@ -33,6 +52,8 @@ class FileSource:
         self._container: av.container.InputContainer | None = None
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._next: av.VideoFrame | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._ahead: Future[Decoded] | None = None
         self._number = 0
         self.nominal_fps = 0.0
 
@@ -47,18 +68,21 @@ class FileSource:
         stream = self._container.streams.video[0]
         decoder(stream)
         self.nominal_fps = float(self._fps or stream.average_rate or DEFAULT_FPS)
-        self._begin()
-        self._next = next(self._frames, None)
-        if self._next is None:
+        self._frames = self._pictures(self._container)
+        picture = next(self._frames, None)
+        if picture is None:
             raise DeviceError(f"{self._path}: no picture could be decoded")
-        self._geometry = picture_geometry(self._next.width, self._next.height, self._next.format.name)
+        self._begin(picture)
+        self._geometry = picture_geometry(picture.width, picture.height, picture.format.name)
+        self._thread = ThreadPoolExecutor(1, "decode")
+        self._ahead = self._thread.submit(self._decode, self._container)
         return self._geometry
 
     def wait(self) -> bool:
         """Wait until the next picture is due."""
-        if self._next is None:
-            self._next = self._decode()
-        picture = self._next
+        picture = self._next or self._take()
+        if picture is None:
+            return False
         if (picture.width & ~1, picture.height & ~1) != (self._geometry.width, self._geometry.height):
             raise GeometryChanged(f"{self._path}: {picture.width}x{picture.height} from here on")
         due = self._pacer.due(self._media_ns(), int(1e9 / self.nominal_fps))
@@ -81,36 +105,56 @@ class FileSource:
         self._number += 1
 
     def close(self) -> None:
-        """Close the file."""
-        self._frames, self._next = iter(()), None
-        if self._container is not None:
-            self._container.close()
-            self._container = None
+        """Close the file, as soon as the decoder is not in it."""
+        container, self._container = self._container, None
+        thread, self._thread = self._thread, None
+        self._next = None
+        if container is None:
+            return
+        if thread is None:
+            container.close()
+            return
+        thread.submit(container.close)
+        thread.shutdown(wait=False)
 
-    def _decode(self) -> av.VideoFrame:
-        picture = next(self._frames, None)
-        if picture is None and self._loop:
-            with contextlib.suppress(av.error.FFmpegError):
-                if self._container is not None:
-                    self._container.seek(0)
-            self._begin()
-            picture = next(self._frames, None)
-        if picture is None:
-            raise EndOfStream(f"{self._path}: played to its end")
+    def _take(self) -> av.VideoFrame | None:
+        """The picture that was decoded ahead, and on to the one behind it; None: not yet."""
+        if self._ahead is None or self._thread is None or self._container is None:
+            return None
+        if not wait([self._ahead], WAIT_S).done:
+            return None
+        picture, first = self._ahead.result()
+        self._ahead = self._thread.submit(self._decode, self._container)
+        if first:
+            self._begin(picture)
+        self._next = picture
         return picture
 
-    def _begin(self) -> None:
-        self._number, self._first_pts = 0, None
+    def _begin(self, picture: av.VideoFrame) -> None:
+        self._next, self._number, self._first_pts = picture, 0, None
         self._pacer.restart()
-        self._frames = self._pictures()
 
-    def _pictures(self) -> Iterator[av.VideoFrame]:
+    def _decode(self, container: av.container.InputContainer) -> Decoded:
+        """The next picture; the only user of the file once it is open.
+
+        Raises:
+            EndOfStream: There is none.
+        """
+        picture, first = next(self._frames, None), False
+        if picture is None and self._loop:
+            with contextlib.suppress(av.error.FFmpegError):
+                container.seek(0)
+            self._frames = self._pictures(container)
+            picture, first = next(self._frames, None), True
+        if picture is None:
+            raise EndOfStream(f"{self._path}: played to its end")
+        return Decoded(picture, first)
+
+    def _pictures(self, container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
         """All pictures from here; damaged packets are counted and passed over."""
-        if self._container is None:
-            return
         for _ in range(MOST_DAMAGE):
             try:
-                for packet in self._container.demux(self._container.streams.video[0]):
+                for packet in container.demux(container.streams.video[0]):
                     yield from self._decoded(packet)
             except av.error.EOFError:
                 return
