@@ -15,14 +15,14 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from common.settings import InferSettings
 from services.infer.detector import build_detector
-from tools.bench.node import load
+from tools.bench.prepared import decoded
 
 TOPIC = "control/tracks"
 
 
 def work(port: int, clip: Path, width: int, hz: float) -> None:
     """Detect in a frame, tell it with its time, wait; until ended."""
-    frames, geometry = load(clip, 2)
+    frames, geometry = decoded(clip, 2)
     detector = build_detector(InferSettings(width=width))
     detector.prepare(geometry)
     client = mqtt.Client(CallbackAPIVersion.VERSION2)

@@ -57,10 +57,10 @@ def _faces(clip: Path, count: int) -> list[NDArray[np.uint8]]:
     """Square cuts around the face of some pictures of a clip."""
     from common.settings import InferSettings
     from services.infer.detector import build_detector
-    from tools.bench.node import load
+    from tools.bench.prepared import decoded
 
     detector = build_detector(InferSettings(width=640))
-    frames, geometry = load(clip, 60)
+    frames, geometry = decoded(clip, 60)
     wanted = np.linspace(0, len(frames) - 1, count).astype(int).tolist()
     cuts: list[NDArray[np.uint8]] = []
     with av.open(str(clip)) as container:

@@ -20,7 +20,7 @@ from services.infer.manifest import InputSpec, find_model
 from services.infer.preprocess import Preprocess
 from tools.bench import report
 from tools.bench.clip720 import clip720
-from tools.bench.node import load
+from tools.bench.prepared import decoded
 from tools.bench.private import demo_clip
 
 SOURCE, MODEL = (1280, 720), (320, 192)
@@ -73,7 +73,7 @@ class _FixedBackend:
 
 def against_opencv(rounds: int) -> list[dict[str, Any]]:
     """A whole detection, 1280x720 picture in, boxes out, beside OpenCV's own detector with the same file and size."""
-    frames, geometry = load(clip720(), 10)
+    frames, geometry = decoded(clip720(), 10)
     colour: list[Plane] = [_colour(planes, geometry) for planes in frames]
     settings = InferSettings()
     spec, path = find_model("yunet", cache_dir() / "models")
@@ -130,7 +130,7 @@ def interleaved(ways: Sequence[Callable[[], object]], rounds: int) -> list[float
 
 def stages(rounds: int) -> list[dict[str, Any]]:
     """Stages of a whole detection on the demo's clip at 640x384, and the model alone."""
-    frames, geometry = load(demo_clip(), 30)
+    frames, geometry = decoded(demo_clip(), 30)
     detector = build_detector(InferSettings(min_score=0.3), geometry)
     laps: list[tuple[int, ...]] = []
     whole: list[int] = []

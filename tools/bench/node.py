@@ -7,13 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import av
-
 from common.pixels import Geometry, Plane
 from common.stats import read_stats
-from services.capture.video import copy_picture, picture_geometry
 from services.infer.detector import build_detector
 from tools.bench import report
+from tools.bench.prepared import CLIP_PICTURES, decoded
 from tools.bench.private import Ear, demo_clip, private_node
 
 OFFERED_FPS = 200.0  # more than a worker takes (140 to 160 here): it always finds a newer frame
@@ -26,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, default=640, help="width of the model's input (default %(default)s)")
     options = parser.parse_args(arguments)
     clip = options.clip or demo_clip()
-    frames, geometry = load(clip, 60)
+    frames, geometry = decoded(clip, CLIP_PICTURES)
     runs: list[dict[str, float]] = []
     for _ in range(options.repetitions):
         before = plain_loop(frames, geometry, options.width, options.seconds / 2)
@@ -61,31 +59,16 @@ def bare_processes(clip: Path, width: int, count: int, seconds: float) -> float:
 
 
 def _bare(clip: Path, width: int, start: float, seconds: float) -> float:
-    frames, geometry = load(clip, 60)
+    frames, geometry = decoded(clip, CLIP_PICTURES)
     plain_loop(frames, geometry, width, 0.2)
     time.sleep(max(0.0, start - time.monotonic()))
     return plain_loop(frames, geometry, width, seconds)
 
 
-def load(clip: Path, count: int) -> tuple[list[list[Plane]], Geometry]:
-    """The first frames of a clip, decoded, as planes."""
-    import numpy as np
-
-    frames: list[list[Plane]] = []
-    with av.open(str(clip)) as container:
-        for picture in container.decode(video=0):
-            geometry = picture_geometry(picture.width, picture.height, picture.format.name)
-            planes = geometry.planes(np.empty(geometry.frame_bytes, np.uint8))
-            copy_picture(picture, geometry, planes)
-            frames.append(planes)
-            if len(frames) == count:
-                break
-    return frames, geometry
-
-
 def settings_tree(clip: Path, width: int, fps: float | None, workers: int = 1) -> dict[str, Any]:
-    """A node with one camera that plays the clip."""
-    camera = {"source": f"file:{clip}", "fps": fps, "motion_gate": False}  # every frame is to cost a run
+    """A node with one camera that gives the pictures that the plain loop has, from memory as there."""
+    source = f"tools.bench.prepared:Decoded?{clip}"
+    camera = {"source": source, "fps": fps, "motion_gate": False}  # every frame is to cost a run
     return {"cameras": {"clip": camera}, "infer": {"width": width, "workers": workers}}
 
 

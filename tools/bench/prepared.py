@@ -1,13 +1,16 @@
-"""A source of frames that are decoded already: copies of a few prepared pictures, so that decoding is left out.
+"""Sources of frames that are in memory already, so that decoding is left out: made pictures, and those of a clip.
 
-`tools.bench.prepared:Prepared?still:1280x720@30` is still but for noise, `moving` shows another part each time.
+`tools.bench.prepared:Prepared?still:1280x720@30` is still but for noise, `moving` shows another part each time;
+`tools.bench.prepared:Decoded?clip.mp4` repeats the first pictures of a clip.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 
+import av
 import numpy as np
 
 from common.errors import ConfigError
@@ -16,8 +19,10 @@ from common.settings import CameraSettings
 from common.stats import Stats
 from services.capture.pacing import Pacer
 from services.capture.source import Stamp, copy_planes
+from services.capture.video import copy_picture, picture_geometry
 
 PICTURES = 8
+CLIP_PICTURES, CLIP_FPS = 60, 30.0
 NOISE = 3.0  # grey levels, standard deviation
 
 
@@ -39,6 +44,7 @@ class Prepared:
         rng = np.random.default_rng(0)
         height, width = self._geometry.height, self._geometry.width
         rows, columns = np.mgrid[0:height, 0:width]
+        self._pictures = []
         for number in range(PICTURES):
             shift = 40 * number if self._moving else 0
             luma = 120 + 60 * np.sin((columns + shift) / 90) * np.cos((rows + shift) / 70)
@@ -58,7 +64,7 @@ class Prepared:
 
     def read(self, planes: list[Plane]) -> Stamp:
         """Copy it."""
-        copy_planes(planes, list(self._pictures[self._number % PICTURES]))
+        copy_planes(planes, list(self._pictures[self._number % len(self._pictures)]))
         stamp = Stamp(time.monotonic_ns(), self._media_ns())
         self.skip()
         return stamp
@@ -72,3 +78,32 @@ class Prepared:
 
     def _media_ns(self) -> int:
         return int(self._number * 1e9 / self.nominal_fps)
+
+
+class Decoded(Prepared):
+    """The first pictures of a clip, decoded when it is opened, in the clip's own format."""
+
+    def __init__(self, address: str, settings: CameraSettings, stats: Stats, paced: bool) -> None:
+        self._clip = Path(address)
+        self.nominal_fps = float(settings.fps or CLIP_FPS)
+        self._pacer, self._number = Pacer(stats, paced=paced), 0
+
+    def open(self) -> Geometry:
+        """Decode them."""
+        self._pictures, geometry = decoded(self._clip, CLIP_PICTURES)
+        self._pacer.restart()
+        return geometry
+
+
+def decoded(clip: Path, count: int) -> tuple[list[list[Plane]], Geometry]:
+    """The first frames of a clip, decoded, as planes."""
+    frames: list[list[Plane]] = []
+    with av.open(str(clip)) as container:
+        for picture in container.decode(video=0):
+            geometry = picture_geometry(picture.width, picture.height, picture.format.name)
+            planes = geometry.planes(np.empty(geometry.frame_bytes, np.uint8))
+            copy_picture(picture, geometry, planes)
+            frames.append(planes)
+            if len(frames) == count:
+                break
+    return frames, geometry
