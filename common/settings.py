@@ -1,6 +1,6 @@
 """The settings of a node as frozen dataclasses; the committed vedette.yml explains each key.
 
-Field types carry their limits (`annotated_types`), which `common.config` checks once; services get the finished object.
+Field types carry their limits, which `common.config` checks once; services get the finished object.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Len
-
 from common.fleet import MAX_WORKERS
+from common.limits import Ge, Gt, Le, Len
 
 STRICT: dict[str, Any] = {"extra": "forbid"}
 

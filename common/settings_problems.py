@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,13 +25,20 @@ def report(path: Path | None, problems: list[str]) -> str:
     return f"{head}{len(problems)} problems\n" + "\n".join(f"  {problem}" for problem in problems)
 
 
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known name that was probably meant, when one is like it."""
+    from difflib import get_close_matches  # only for messages: 0.2 MB in every process
+
+    return get_close_matches(name, list(known), 1, 0.5)
+
+
 def describe(error: Mapping[str, Any]) -> str:
     """One problem in words: key, value, what is allowed, nearest name."""
     location = [str(part) for part in error["loc"]]
     key = ".".join(location)
     if error["type"] == "unexpected_keyword_argument":
         allowed = keys_at(location[:-1])
-        near = difflib.get_close_matches(location[-1], allowed, 1, 0.5)
+        near = nearest(location[-1], allowed)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(allowed))}"
         return f"{key}: unknown key; {hint}"
     if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
@@ -93,7 +99,7 @@ def _process_checks(settings: Settings) -> Iterator[str]:
     cores = os.sched_getaffinity(0)
     for name, process in settings.processes.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1, 0.4)
+            near = nearest(name, known)
             yield f"processes.{name}: no such process; {f'did you mean {near[0]!r}?' if near else sorted(known)}"
         if process.cores is not None and not set(process.cores) & cores:
             yield f"processes.{name}.cores={process.cores}: this machine has {sorted(cores)}"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le, Len
 from typing_extensions import TypedDict
+
+from common.limits import Ge, Le, Len
 
 VERSION = 1
 

@@ -9,7 +9,6 @@ import threading
 import time
 from typing import Any
 
-import psutil
 import uvicorn
 
 from common.errors import ConfigError, DeviceError
@@ -105,6 +104,8 @@ def bind(host: str, port: int, section: str = "view") -> socket.socket:
 
 def _holder(port: int) -> str:
     """Who listens on a port, as far as this user may know."""
+    import psutil  # only for this message: 0.8 MB
+
     try:
         for row in psutil.net_connections("tcp"):
             if row.status == psutil.CONN_LISTEN and tuple(row.laddr)[1:] == (port,) and row.pid:

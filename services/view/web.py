@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs
 
-from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from common.fleet import members
@@ -58,7 +57,7 @@ def application(service: Service, desk: Desk, access: Access) -> ASGIApp:
         Route("/metrics", pages.metrics),
         Route("/healthz", pages.health),
     ]
-    guard = Guard(Starlette(routes=routes), service.settings.view, access)
+    guard = Guard(Router(routes), service.settings.view, access)
     pages.guard = guard
     return guard
 
