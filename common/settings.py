@@ -89,6 +89,7 @@ class InferSettings:
     workers: Annotated[int, Ge(1), Le(MAX_WORKERS)] = 1
     max_workers: Annotated[int, Ge(1), Le(MAX_WORKERS)] = 4
     threads: Annotated[int, Ge(1), Le(64)] = 1
+    max_batch: Annotated[int, Ge(1), Le(16)] = 1
     backend: Annotated[str, Len(1)] = "onnxruntime"
     providers: list[str] = field(default_factory=lambda: ["CPUExecutionProvider"])
     provider_options: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from common.errors import ConfigError
 from common.settings import InferSettings
 from services.infer.plugin import load_class
 
@@ -53,18 +55,23 @@ class Assignment:
 
 
 class Bound(Protocol):
-    """A model bound to one input size, with its buffers.
+    """A model bound to one input size and a number of pictures, with its buffers.
 
     Attributes:
-        tensor: The input, shape (1, 3, h, w) or (1, h, w, 3); the caller fills it.
-        outputs: The outputs by name, in the model's order; overwritten by each run.
+        tensor: The input, shape (batch, 3, h, w) or (batch, h, w, 3); the caller fills it.
+        outputs: The outputs by name, in the model's order; overwritten by each run. With a batch above 1 each has a
+            row for each picture.
     """
 
     tensor: NDArray[Any]
     outputs: Mapping[str, NDArray[Any]]
 
-    def run(self) -> None:
+    def run(self, count: int | None = None) -> None:
         """Run the model once.
+
+        Args:
+            count: Pictures in the first rows of the tensor; None: all rows. A backend that takes one picture at a time
+                leaves this argument out.
 
         Raises:
             DeviceError: The accelerator failed.
@@ -72,7 +79,10 @@ class Bound(Protocol):
 
 
 class Backend(Protocol):
-    """A loaded model. Its constructor takes (path, settings, layout) and does not read anything else."""
+    """A loaded model. Its constructor takes (path, settings, layout) and does not read anything else.
+
+    One that takes one picture at a time has no `batch` in its `bind`, and is refused with `infer.max_batch` above 1.
+    """
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -82,11 +92,15 @@ class Backend(Protocol):
     def placement(self) -> Placement:
         """Where the work is done."""
 
-    def bind(self, size: tuple[int, int]) -> Bound:
+    def bind(self, size: tuple[int, int], batch: int = 1) -> Bound:
         """Buffers for an input of this width and height; runs the model once, so that all later runs are alike.
 
+        Args:
+            size: Width and height.
+            batch: Most pictures in one run; each smaller number can be run too.
+
         Raises:
-            ModelError: The model does not take this size.
+            ModelError: The model does not take this size, or not so many pictures.
         """
 
 
@@ -94,9 +108,26 @@ def load_backend(path: Path, settings: InferSettings, layout: str) -> Backend:
     """The backend of `infer.backend` with a model loaded.
 
     Raises:
-        ConfigError: No such backend or provider.
+        ConfigError: No such backend or provider, or `infer.max_batch` for one that takes one picture at a time.
         ModelError: The file is not a model that it can run.
     """
     name = "split" if path.suffix == ".toml" else settings.backend  # infer.backend then runs the first part
     backend: Backend = load_class(name, BACKENDS, "infer.backend")(path, settings, layout)
+    if settings.max_batch > 1 and "batch" not in inspect.signature(backend.bind).parameters:
+        raise ConfigError(
+            f"infer.max_batch={settings.max_batch}: the backend {name!r} takes one picture at a time; 1 expected"
+        )
     return backend
+
+
+def bind_batch(backend: Backend, size: tuple[int, int], batch: int) -> Bound:
+    """`Backend.bind`, also of a backend that takes one picture at a time."""
+    return backend.bind(size) if batch == 1 else backend.bind(size, batch)
+
+
+def run_rows(bound: Bound, batch: int, count: int) -> None:
+    """`Bound.run` for the first `count` of `batch` pictures, also of a backend that takes one at a time."""
+    if count == batch:
+        bound.run()
+    else:
+        bound.run(count)

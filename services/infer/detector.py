@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from common.config import cache_dir
 from common.pixels import Geometry, PixelFormat, Plane
 from common.settings import InferSettings
-from services.infer.backends import Backend, Bound, Placement, load_backend
-from services.infer.decoders.table import Candidates, Decoder, load_decoder
+from services.infer.backends import Backend, Bound, Placement, bind_batch, load_backend, run_rows
+from services.infer.decoders.table import Candidates, Decoder, Outputs, load_decoder
 from services.infer.letterbox import Letterbox, fit, model_size
 from services.infer.manifest import ModelSpec, find_model
 from services.infer.nms import suppress
@@ -41,8 +41,15 @@ class Detections(NamedTuple):
     landmarks: Array
 
 
+class Picture(NamedTuple):
+    """One frame to look at: its planes, as `Geometry.planes` makes them, only read, and its geometry."""
+
+    planes: Sequence[Plane]
+    geometry: Geometry
+
+
 class Laps(NamedTuple):
-    """How long the stages of one detection took, nanoseconds."""
+    """How long the stages of one run took, nanoseconds, all its frames together."""
 
     pre: int
     infer: int
@@ -63,11 +70,13 @@ class Detector:
     """A loaded model with its pre- and postprocessing; one thread at a time.
 
     Attributes:
-        laps: Stage times of the last detection.
+        batch: Most frames in one run.
+        laps: Stage times of the last run.
     """
 
     def __init__(self, spec: ModelSpec, backend: Backend, settings: InferSettings) -> None:
         self._spec, self._backend, self._settings = spec, backend, settings
+        self.batch = settings.max_batch
         self._iou = spec.nms_iou if settings.nms_iou is None else settings.nms_iou
         self._plans: dict[Geometry, _Plan] = {}
         self._bound: dict[tuple[int, int], Bound] = {}
@@ -116,22 +125,51 @@ class Detector:
             ModelError: As `prepare`.
             DeviceError: The accelerator failed.
         """
-        self.prepare(geometry)
-        plan = self._plans[geometry]
+        return self.detect_all([Picture(planes, geometry)])[0]
+
+    def detect_all(self, pictures: Sequence[Picture]) -> list[Detections]:
+        """Faces in several frames, by one run of the model.
+
+        Args:
+            pictures: At most `batch`, all of one input size (`input_size`); each has a letterbox of its own.
+
+        Raises:
+            ModelError: As `prepare`.
+            DeviceError: The accelerator failed.
+            ValueError: The input sizes differ.
+        """
+        plans = []
+        for _, geometry in pictures:
+            self.prepare(geometry)
+            plans.append(self._plans[geometry])
+        bound = plans[0].bound
+        if any(plan.bound is not bound for plan in plans):
+            raise ValueError(f"input sizes {[plan.box.model for plan in plans]}: frames of one run have the same")
         start = time.monotonic_ns()
-        plan.fill(planes)
+        for row, (plan, picture) in enumerate(zip(plans, pictures, strict=True)):
+            plan.fill(picture.planes, row)
         filled = time.monotonic_ns()
-        plan.bound.run()
+        run_rows(bound, self.batch, len(plans))
         ran = time.monotonic_ns()
-        found = self._finish(plan.decoder.decode(plan.bound.outputs, self._settings.min_score), plan.box)
+        least = self._settings.min_score
+        found = [
+            self._finish(plan.decoder.decode(self._outputs(bound, row), least), plan.box)
+            for row, plan in enumerate(plans)
+        ]
         self.laps = Laps(filled - start, ran - filled, time.monotonic_ns() - ran)
         return found
 
+    def _outputs(self, bound: Bound, row: int) -> Outputs:
+        """The outputs of one picture, as they are when it is alone."""
+        if self.batch == 1:
+            return bound.outputs
+        return {name: value[row : row + 1] for name, value in bound.outputs.items()}
+
     def _plan(self, geometry: Geometry) -> _Plan:
         size = self.input_size(geometry)
-        bound = self._bound.get(size) or self._backend.bind(size)
+        bound = self._bound.get(size) or bind_batch(self._backend, size, self.batch)
         self._bound[size] = bound
-        shapes = {name: value.shape for name, value in bound.outputs.items()}
+        shapes = {name: value.shape for name, value in self._outputs(bound, 0).items()}
         decoder = load_decoder(self._spec.decoder, size, shapes, self._spec.options)
         box = fit((geometry.width, geometry.height), size)
         return _Plan(box, bound, Preprocess(geometry, box, self._spec.input, bound.tensor), decoder)

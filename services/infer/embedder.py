@@ -7,6 +7,7 @@ Source:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -65,7 +66,8 @@ class OnnxEmbedder:
         if spec.decoder != DECODER:
             raise ModelError(f"its decoder is {spec.decoder!r}, {DECODER!r} expected")
         self._input = spec.input
-        self._bound = load_backend(Path(path), settings, spec.input.layout).bind((SIDE, SIDE))
+        alone = dataclasses.replace(settings, max_batch=1)
+        self._bound = load_backend(Path(path), alone, spec.input.layout).bind((SIDE, SIDE))
         outputs = list(self._bound.outputs.values())
         if len(outputs) != 1 or outputs[0].size != outputs[0].shape[-1]:
             raise ModelError(f"outputs {[output.shape for output in outputs]}, one vector expected")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common.errors import ConfigError, DeviceError, ModelError
 from common.settings import InferSettings
 from services.infer.backends import Assignment, Placement
-from services.infer.picture_input import check_size, fixed_size, tensor_shape
+from services.infer.picture_input import check_batch, check_outputs, check_size, fixed_size, tensor_shape
 from services.infer.provider_library import devices_of, register
 from services.infer.runtime_errors import RUNTIME_ERRORS, line
 
@@ -55,20 +55,25 @@ class OnnxRuntimeBackend:
         if wanted != CPU:
             self._prove()
 
-    def bind(self, size: tuple[int, int]) -> OnnxRuntimeBound:
-        """Buffers for an input of this width and height, after one run.
+    def bind(self, size: tuple[int, int], batch: int = 1) -> OnnxRuntimeBound:
+        """Buffers for an input of this width and height, after one run of each number of pictures.
 
         Raises:
-            ModelError: The model does not take this size.
+            ModelError: The model does not take this size, or not so many pictures.
         """
         check_size(self._path.name, self._input.name, self.fixed_size, size)
-        tensor = np.zeros(tensor_shape(size, self._layout), TYPES[self._input.type])
+        check_batch(f"{self._path.name}: input {self._input.name!r}", self._input.shape, batch)
+        tensor = np.zeros(tensor_shape(size, self._layout, batch), TYPES[self._input.type])
         try:
             names = [output.name for output in self._session.get_outputs()]
             first = dict(zip(names, self._session.run(names, {self._input.name: tensor}), strict=True))
         except RUNTIME_ERRORS as error:
             raise ModelError(f"{self._path.name}: does not run at {size[0]}x{size[1]}: {line(error)}") from error
-        return OnnxRuntimeBound(self._session, self._input.name, tensor, first)
+        check_outputs(self._path.name, first, batch)
+        bound = OnnxRuntimeBound(self._session, self._input.name, tensor, first)
+        for count in range(1, batch):
+            bound.run(count)
+        return bound
 
     def assignments(self) -> list[Assignment]:
         """Where each node of the graph runs, by the runtime's record."""
@@ -145,22 +150,38 @@ class OnnxRuntimeBound:
         self.tensor = tensor
         self.outputs = {key: np.ascontiguousarray(value) for key, value in first.items()}
         self._session = session
-        self._binding = session.io_binding()
-        self._binding.bind_input(name, "cpu", 0, tensor.dtype, tensor.shape, tensor.ctypes.data)
-        for key, value in self.outputs.items():
-            self._binding.bind_output(key, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
+        batch = len(tensor)
+        self._bindings = [
+            bind_rows(session, {name: tensor}, self.outputs, count, batch) for count in range(1, batch + 1)
+        ]
         self._options = ort.RunOptions()
 
-    def run(self) -> None:
-        """Run the model once.
+    def run(self, count: int | None = None) -> None:
+        """Run the model once, for all pictures or the first ones.
 
         Raises:
             DeviceError: The runtime failed after it had worked at load.
         """
         try:
-            self._session.run_with_iobinding(self._binding, self._options)
+            self._session.run_with_iobinding(self._bindings[(count or len(self.tensor)) - 1], self._options)
         except RUNTIME_ERRORS as error:
             raise DeviceError(f"the model failed while running: {line(error)}") from error
+
+
+def bind_rows(
+    session: ort.InferenceSession,
+    inputs: Mapping[str, NDArray[Any]],
+    outputs: Mapping[str, NDArray[Any]],
+    count: int,
+    batch: int,
+) -> Any:
+    """A binding to the first `count` of `batch` rows of these arrays; they are read and written in place."""
+    binding = session.io_binding()
+    for arrays, bind in ((inputs, binding.bind_input), (outputs, binding.bind_output)):
+        for key, value in arrays.items():
+            shape = (count, *value.shape[1:]) if batch > 1 else value.shape  # one picture may come without that axis
+            bind(key, "cpu", 0, value.dtype, shape, value.ctypes.data)
+    return binding
 
 
 def _wanted(settings: InferSettings) -> str:

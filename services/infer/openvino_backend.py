@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common.errors import ConfigError, DeviceError, ModelError
 from common.settings import InferSettings
 from services.infer.backends import Assignment, Placement
-from services.infer.picture_input import check_size, fixed_size, tensor_shape
+from services.infer.picture_input import check_batch, check_outputs, check_size, fixed_size, tensor_shape
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +57,15 @@ class OpenVinoBackend:
         self.placement = Placement(self._device, {})
         self._prove()
 
-    def bind(self, size: tuple[int, int]) -> OpenVinoBound:
-        """Buffers for an input of this width and height, after one run.
+    def bind(self, size: tuple[int, int], batch: int = 1) -> OpenVinoBound:
+        """Buffers for an input of this width and height, after one run of each number of pictures.
 
         Raises:
-            ModelError: The model does not take this size.
+            ModelError: The model does not take this size, or not so many pictures.
         """
         check_size(self._path.name, self._input, self.fixed_size, size)
-        return self._bind(size, self._device)
+        check_batch(f"{self._path.name}: input {self._input!r}", _axes(self._model.inputs[0]), batch)
+        return self._bind(size, self._device, batch)
 
     def assignments(self) -> list[Assignment]:
         """Where each operation of the graph runs, as the device says."""
@@ -75,18 +76,24 @@ class OpenVinoBackend:
             if op.get_type_name() not in {"Constant", "Parameter", "Result"}
         ]
 
-    def _bind(self, size: tuple[int, int], device: str) -> OpenVinoBound:
-        shape = tensor_shape(size, self._layout)
+    def _bind(self, size: tuple[int, int], device: str, batch: int = 1) -> OpenVinoBound:
+        names = [port.get_any_name() for port in self._model.outputs]  # the compiled model may have others
+        kind = TYPES[self._model.inputs[0].get_element_type().to_string()]
         try:
-            model = self._model.clone()
-            model.reshape({model.inputs[0]: list(shape)})
-            compiled = self._core.compile_model(model, device, _options(self._settings))
-            names = [port.get_any_name() for port in self._model.outputs]  # the compiled model may have others
-            kind = TYPES[model.inputs[0].get_element_type().to_string()]
-            return OpenVinoBound(compiled, np.zeros(shape, kind), names)
+            compiled = [self._compile(tensor_shape(size, self._layout, count), device) for count in range(1, batch + 1)]
+            bound = OpenVinoBound(compiled, np.zeros(tensor_shape(size, self._layout, batch), kind), names)
+            check_outputs(self._path.name, bound.outputs, batch)
+            bound.share_outputs()
         except RuntimeError as error:
             where = f"{self._path.name}: does not run at {size[0]}x{size[1]} on {device}"
             raise ModelError(f"{where}: {_line(error)}") from error
+        return bound
+
+    def _compile(self, shape: tuple[int, int, int, int], device: str) -> Any:
+        """The model for one shape: OpenVINO is fastest when it knows all axes."""
+        model = self._model.clone()
+        model.reshape({model.inputs[0]: list(shape)})
+        return self._core.compile_model(model, device, _options(self._settings))
 
     def _prove(self) -> None:
         """Believe the device only after it ran once; then ask OpenVINO which devices it used."""
@@ -109,7 +116,7 @@ class OpenVinoBackend:
             names = [item.get_any_name() for item in inputs]
             raise ModelError(f"{self._path.name}: inputs {names}, one expected")
         name, kind = inputs[0].get_any_name(), inputs[0].get_element_type().to_string()
-        shape = [axis.get_length() if axis.is_static else None for axis in inputs[0].get_partial_shape()]
+        shape = _axes(inputs[0])
         where = f"{self._path.name}: input {name!r} is {kind} {shape}"
         if kind not in TYPES:
             raise ModelError(f"{where}; a type of {', '.join(TYPES)} expected")
@@ -117,17 +124,25 @@ class OpenVinoBackend:
 
 
 class OpenVinoBound:
-    """A compiled model with its buffers; OpenVINO reads and writes them in place."""
+    """A model compiled for each number of pictures, with its buffers; OpenVINO reads and writes them in place."""
 
-    def __init__(self, compiled: Any, tensor: NDArray[Any], names: Sequence[str]) -> None:
-        self._compiled = compiled
-        self._request = compiled.create_infer_request()
+    def __init__(self, compiled: Sequence[Any], tensor: NDArray[Any], names: Sequence[str]) -> None:
+        self._compiled = compiled[-1]
+        self._requests = [one.create_infer_request() for one in compiled]
         self.tensor = tensor
-        self._request.set_input_tensor(ov.Tensor(tensor, shared_memory=True))
-        self._request.infer()
+        for count, request in enumerate(self._requests, 1):
+            request.set_input_tensor(ov.Tensor(tensor[:count], shared_memory=True))
+        self._requests[-1].infer()
         self.outputs: Mapping[str, NDArray[Any]] = {
-            name: self._request.get_output_tensor(index).data for index, name in enumerate(names)
+            name: self._requests[-1].get_output_tensor(index).data for index, name in enumerate(names)
         }
+
+    def share_outputs(self) -> None:
+        """Let runs of fewer pictures write into the first rows of the outputs, and run each once."""
+        for count, request in enumerate(self._requests[:-1], 1):
+            for index, value in enumerate(self.outputs.values()):
+                request.set_output_tensor(index, ov.Tensor(value[:count], shared_memory=True))
+            request.infer()
 
     def used(self) -> dict[str, int]:
         """Nodes by device, from the compiled graph."""
@@ -135,14 +150,14 @@ class OpenVinoBound:
         count = len(self._compiled.get_runtime_model().get_ops())
         return {"+".join(devices) if isinstance(devices, list) else str(devices): count}
 
-    def run(self) -> None:
-        """Run the model once.
+    def run(self, count: int | None = None) -> None:
+        """Run the model once, for all pictures or the first ones.
 
         Raises:
             DeviceError: The device failed after it had worked at load.
         """
         try:
-            self._request.infer()
+            self._requests[(count or len(self.tensor)) - 1].infer()
         except RuntimeError as error:
             raise DeviceError(f"the model failed while running: {_line(error)}") from error
 
@@ -161,6 +176,11 @@ def _device(core: Any, settings: InferSettings) -> str:
         if not any(name in {device, device.partition(".")[0]} for device in have):
             raise ConfigError(f"infer.device={settings.device!r}: OpenVINO has {', '.join(have)} here, and AUTO")
     return wanted
+
+
+def _axes(port: Any) -> list[int | None]:
+    """Axes of an input; None where it is free."""
+    return [axis.get_length() if axis.is_static else None for axis in port.get_partial_shape()]
 
 
 def _options(settings: InferSettings) -> dict[str, str]:

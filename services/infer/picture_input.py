@@ -1,8 +1,11 @@
-"""What every backend asks of a model's input: one picture of three channels, in a batch of one."""
+"""What every backend asks of a model's input and outputs: pictures of three channels, in a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from common.errors import ModelError
 
@@ -31,10 +34,43 @@ def fixed_size(where: str, shape: Sequence[object], layout: str) -> tuple[int, i
     return (sizes["width"], sizes["height"]) if sizes["width"] and sizes["height"] else None
 
 
-def tensor_shape(size: tuple[int, int], layout: str) -> tuple[int, int, int, int]:
-    """Shape of the input for a width and height."""
+def tensor_shape(size: tuple[int, int], layout: str, batch: int = 1) -> tuple[int, int, int, int]:
+    """Shape of the input for a width and height, and so many pictures."""
     width, height = size
-    return (1, 3, height, width) if layout == "nchw" else (1, height, width, 3)
+    return (batch, 3, height, width) if layout == "nchw" else (batch, height, width, 3)
+
+
+def check_batch(where: str, shape: Sequence[object], batch: int) -> None:
+    """A model whose batch axis is fixed takes one picture at a time.
+
+    Args:
+        where: File and name of the input, for messages.
+        shape: Its axes, the batch first; what is not a positive number is free.
+        batch: Pictures in one run that were asked for.
+
+    Raises:
+        ModelError: More than one, of a model that takes one.
+    """
+    first = shape[0] if shape else None
+    if batch > 1 and isinstance(first, int) and first > 0:
+        raise ModelError(
+            f"{where} has a batch axis that is fixed to {first}, so infer.max_batch={batch} cannot be: set it to 1, or "
+            "use a file whose batch axis is free (`vedette models pull NAME --force` fetches a known model anew)"
+        )
+
+
+def check_outputs(name: str, outputs: Mapping[str, NDArray[Any]], batch: int) -> None:
+    """Outputs of several pictures have one row for each.
+
+    Raises:
+        ModelError: One has not: somewhere inside, the graph is made for a single picture.
+    """
+    for key, value in outputs.items():
+        if batch > 1 and (not value.ndim or value.shape[0] != batch):
+            raise ModelError(
+                f"{name}: output {key!r} has shape {value.shape} for {batch} pictures, so it takes one at a time: "
+                "set infer.max_batch to 1"
+            )
 
 
 def check_size(name: str, tensor: str, fixed: tuple[int, int] | None, size: tuple[int, int]) -> None:

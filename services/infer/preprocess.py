@@ -35,7 +35,8 @@ class Preprocess:
             geometry: Of the frames.
             box: Where the picture goes.
             spec: What the model wants.
-            tensor: The model's input, shape (1, 3, h, w) or (1, h, w, 3) as `spec.layout` says; written at each call.
+            tensor: The model's input, shape (n, 3, h, w) or (n, h, w, 3) as `spec.layout` says; a row is written at
+                each call.
         """
         width, height = box.model
         self._size = box.inner
@@ -46,26 +47,28 @@ class Preprocess:
         self._channels = np.empty((3, height, width), np.uint8)
         order = (0, 1, 2) if spec.colour == "bgr" else (2, 1, 0)
         self._split = [self._channels[index] for index in order]
-        self._tensor: NDArray[Any] = tensor[0] if spec.layout == "nchw" else tensor[0].transpose(2, 0, 1)
+        self._rows: list[NDArray[Any]] = [row if spec.layout == "nchw" else row.transpose(2, 0, 1) for row in tensor]
         self._mean = np.array(spec.mean, np.float32).reshape(3, 1, 1)
         self._scale = np.float32(spec.scale)
         self._plain = not self._mean.any() and spec.scale == 1.0
         if not self._plain and tensor.dtype == np.uint8:
             raise ModelError("the model's input is bytes: leave input.mean and input.scale out of its .toml file")
 
-    def __call__(self, planes: Sequence[Plane]) -> None:
+    def __call__(self, planes: Sequence[Plane], row: int = 0) -> None:
         """Write one frame into the tensor.
 
         Args:
             planes: Views of the frame's planes, as `Geometry.planes` makes them.
+            row: Which picture of the batch it is.
         """
+        tensor = self._rows[row]
         self._fill(planes)
         cv2.split(self._canvas, self._split)
         if self._plain:
-            np.copyto(self._tensor, self._channels, casting="unsafe")
+            np.copyto(tensor, self._channels, casting="unsafe")
         else:
-            np.subtract(self._channels, self._mean, out=self._tensor)
-            np.multiply(self._tensor, self._scale, out=self._tensor)
+            np.subtract(self._channels, self._mean, out=tensor)
+            np.multiply(tensor, self._scale, out=tensor)
 
     def _filler(self, pixel_format: PixelFormat) -> Callable[[Sequence[Plane]], None]:
         """Function that writes a frame into the canvas, and the buffers that it needs."""

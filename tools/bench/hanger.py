@@ -16,7 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from common.settings import InferSettings
-from services.infer.backends import Bound, Placement
+from services.infer.backends import Placement
 from services.infer.onnxruntime_backend import OnnxRuntimeBackend, OnnxRuntimeBound
 
 
@@ -39,7 +39,7 @@ class Hanger:
         """As the model says."""
         return self._real.placement
 
-    def bind(self, size: tuple[int, int]) -> Bound:
+    def bind(self, size: tuple[int, int]) -> _Hanging:
         """Buffers of the real model."""
         return _Hanging(self._real.bind(size), self._trigger, self._how)
 

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from common.settings import InferSettings
-from services.infer.backends import Bound, Placement
+from services.infer.backends import Placement
 from services.infer.onnxruntime_backend import OnnxRuntimeBackend, OnnxRuntimeBound
 
 
@@ -34,7 +34,7 @@ class Sleeper:
         """As the model says."""
         return self._real.placement
 
-    def bind(self, size: tuple[int, int]) -> Bound:
+    def bind(self, size: tuple[int, int]) -> _Asleep:
         """Buffers that stay as they are."""
         return _Asleep(self._real.bind(size), self._seconds)
 

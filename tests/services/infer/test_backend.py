@@ -33,6 +33,25 @@ def test_backend_of_somebody_else_is_named_by_module_and_class(tmp_path, monkeyp
     assert backend.path.name == "x.hef"
 
 
+ONE_BY_ONE = """
+class Npu:
+    def __init__(self, path, settings, layout):
+        pass
+
+    def bind(self, size):
+        raise NotImplementedError
+"""
+
+
+def test_backend_that_takes_one_picture_at_a_time_is_refused_for_batches(tmp_path, monkeypatch):
+    (tmp_path / "one_by_one.py").write_text(ONE_BY_ONE)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = "one_by_one:Npu"
+    load_backend(tmp_path / "x.hef", InferSettings(backend=name), "nchw")
+    with pytest.raises(ConfigError, match=f"infer.max_batch=2: the backend '{name}' takes one picture at a time"):
+        load_backend(tmp_path / "x.hef", InferSettings(backend=name, max_batch=2), "nchw")
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -141,6 +160,49 @@ def test_two_sizes_live_side_by_side(model):
     large.run()
     small.run()
     assert all((before[name] == value).all() for name, value in small.outputs.items())
+
+
+@pytest.mark.parametrize("name", ["yunet", "centerface", "retinaface-mobilenet"])
+def test_each_picture_of_a_batch_is_answered_as_alone(model, name):
+    backend = OnnxRuntimeBackend(model(name), InferSettings())
+    alone, batched = backend.bind((96, 64)), backend.bind((96, 64), 4)
+    assert batched.tensor.shape == (4, 3, 64, 96)
+    for count in (4, 1, 3, 2, None):
+        pictures = np.random.default_rng(count).uniform(0, 255, batched.tensor.shape)
+        batched.tensor[:] = pictures
+        batched.run(count)
+        for row in range(count or 4):
+            alone.tensor[:] = pictures[row]
+            alone.run()
+            for key, value in alone.outputs.items():
+                np.testing.assert_allclose(batched.outputs[key][row], value[0], rtol=1e-4, atol=1e-4)
+
+
+def test_fewer_pictures_leave_the_rows_of_the_others_alone(model):
+    bound = OnnxRuntimeBackend(model("yunet"), InferSettings()).bind((96, 64), 3)
+    arrays = dict(bound.outputs)
+    bound.tensor[:] = np.random.default_rng(1).uniform(0, 255, bound.tensor.shape)
+    bound.run()
+    before = {name: value.copy() for name, value in arrays.items()}
+    bound.tensor[:] = 0
+    bound.run(2)
+    assert all(bound.outputs[name] is value for name, value in arrays.items())
+    assert all((before[name][2] == value[2]).all() for name, value in arrays.items())
+    assert any((before[name][:2] != value[:2]).any() for name, value in arrays.items())
+
+
+def test_model_of_a_fixed_batch_is_refused_for_batches_and_says_what_to_do(make_model):
+    backend = OnnxRuntimeBackend(make_model(SCORES, ""), InferSettings())
+    with pytest.raises(
+        ModelError, match=r"batch axis that is fixed to 1, so infer.max_batch=2 cannot be: set it to 1, or"
+    ):
+        backend.bind((64, 64), 2)
+
+
+def test_graph_that_answers_one_picture_only_is_refused_for_batches(make_model):
+    backend = OnnxRuntimeBackend(make_model(SCORES, "", ("batch", 3, 64, 64)), InferSettings())
+    with pytest.raises(ModelError, match=r"output 'scores' has shape \(1, 4, 2\) for 2 pictures, .*max_batch to 1"):
+        backend.bind((64, 64), 2)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from common.errors import ConfigError, ModelError
 from common.pixels import Geometry, PixelFormat
 from common.settings import InferSettings
-from services.infer.detector import MAX_PLANS, build_detector
+from services.infer.detector import MAX_PLANS, Picture, build_detector
 
 OWN = {
     "yunet_n_dynamic.onnx": ("yunet", "bgr", "0, 0, 0", 1.0),
@@ -166,6 +166,38 @@ def test_cameras_of_one_model_size_share_its_buffers_and_answer_as_alone(model, 
             np.testing.assert_allclose(both.detect(planes, geometry).boxes, alone.boxes, atol=1e-3)
             other = Geometry(640, 480, pixel_format)  # another size in between
             both.detect(other.planes(np.zeros(other.frame_bytes, np.uint8)), other)
+
+
+@pytest.mark.parametrize("name", ["yunet", "centerface", "retinaface-mobilenet"])
+def test_frames_of_several_cameras_in_one_run_are_answered_as_alone(name, model, photo):
+    model(name)
+    single, both = build_detector(InferSettings(model=name)), build_detector(InferSettings(model=name, max_batch=4))
+    photos = [
+        cv2.resize(photo("group"), (1280, 720)),
+        cv2.resize(photo("single"), (854, 480)),
+        np.zeros((720, 1280, 3)),
+    ]
+    pictures = [
+        Picture([image.astype(np.uint8)], Geometry(image.shape[1], image.shape[0], PixelFormat.BGR)) for image in photos
+    ]
+    grey = Geometry(1280, 720, PixelFormat.GRAY)
+    pictures.append(Picture([cv2.cvtColor(photos[0], cv2.COLOR_BGR2GRAY)], grey))
+    assert len({both.input_size(picture.geometry) for picture in pictures}) == 1
+    for chosen in (pictures, pictures[::-1], pictures[:2], pictures[1:2], pictures[:3]):
+        found = both.detect_all(chosen)
+        assert min(both.laps) > 0
+        for picture, answer in zip(chosen, found, strict=True):
+            for one, other in zip(answer, single.detect(*picture), strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-2)
+    assert [len(one.boxes) for one in both.detect_all(pictures[:3])] == [5, 1, 0]
+
+
+def test_frames_of_different_input_sizes_are_not_one_run(model):
+    model("yunet")
+    detector = build_detector(InferSettings(max_batch=2))
+    geometries = [Geometry(width, 480, PixelFormat.GRAY) for width in (640, 854)]
+    with pytest.raises(ValueError, match=r"input sizes \[\(640, 480\), \(640, 384\)\]"):
+        detector.detect_all([Picture(g.planes(np.zeros(g.frame_bytes, np.uint8)), g) for g in geometries])
 
 
 def test_buffers_of_forgotten_geometries_are_let_go(model):

@@ -30,6 +30,26 @@ def test_same_numbers_as_onnx_runtime_at_two_sizes(model):
             assert np.abs(one.outputs[name] - value).max() < 1e-3, name
 
 
+def test_each_picture_of_a_batch_is_answered_as_alone(model):
+    backend = OpenVinoBackend(model("yunet"), SETTINGS)
+    alone, batched = backend.bind((96, 64)), backend.bind((96, 64), 3)
+    for count in (3, 1, 2, None):
+        pictures = np.random.default_rng(count).uniform(0, 255, batched.tensor.shape)
+        batched.tensor[:] = pictures
+        batched.run(count)
+        for row in range(count or 3):
+            alone.tensor[:] = pictures[row]
+            alone.run()
+            for name, value in alone.outputs.items():
+                np.testing.assert_allclose(batched.outputs[name][row], value[0], rtol=1e-4, atol=1e-3)
+
+
+def test_model_of_a_fixed_batch_is_refused_for_batches(make_model):
+    backend = OpenVinoBackend(make_model(SCORES, ""), SETTINGS)
+    with pytest.raises(ModelError, match=r"batch axis that is fixed to 1, so infer.max_batch=2 cannot be"):
+        backend.bind((64, 64), 2)
+
+
 def test_faces_of_a_photograph_are_the_same(model, photo):
     model("yunet")
     image = photo("group")
@@ -56,10 +76,10 @@ def test_device_that_cannot_run_the_model_is_a_loud_fallback(model, monkeypatch,
     """A device that compiles nothing stands in for an NPU with a missing driver; the CPU is the real one."""
     real = OpenVinoBackend._bind
 
-    def bind(self, size, device):
+    def bind(self, size, device, *batch):
         if device == "AUTO":
             raise ModelError("the driver is too old")
-        return real(self, size, device)
+        return real(self, size, device, *batch)
 
     monkeypatch.setattr(OpenVinoBackend, "_bind", bind)
     backend = OpenVinoBackend(model("yunet"), InferSettings(backend="openvino", device="AUTO"))
@@ -97,6 +117,6 @@ def test_failure_after_load_is_a_device_error(model):
         def infer(self):
             raise RuntimeError("device lost")
 
-    bound._request = Gone()
+    bound._requests = [Gone()]
     with pytest.raises(DeviceError, match="device lost"):
         bound.run()

