@@ -40,9 +40,10 @@ def test_a_stopped_supervisor_is_woken_and_goes_on_restarting(small: Settings, n
         os.kill(before["watchdog"], signal.SIGSTOP)
         os.kill(supervisor, signal.SIGSTOP)
         os.kill(before["capture:door"], signal.SIGKILL)
-        until(lambda: not is_stopped(supervisor))
         for name in ("watchdog", "capture:door"):
-            until(lambda name=name: pids(small).get(name, before[name]) != before[name])  # type: ignore[misc]
+            reborn = until(lambda name=name: (pid := pids(small).get(name)) != before[name] and pid)  # type: ignore[misc]
+            assert parent_of(reborn) == supervisor
+        assert not is_stopped(supervisor)
 
 
 def test_a_process_that_was_stopped_before_its_first_sign_of_life_is_replaced(small: Settings, node_dir: Path) -> None:

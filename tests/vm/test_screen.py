@@ -46,18 +46,19 @@ def expected(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     return whole
 
 
-def shows(machine: Any, number: int, size: tuple[int, int], deadline_s: float = 120) -> None:
-    """Wait until the card shows the picture, in every pixel."""
+def different_pixels(machine: Any, number: int, size: tuple[int, int], deadline_s: float = 120) -> int:
+    """How many pixels of the card are not those of the picture: 0 as soon as it is shown, else after the deadline."""
     wanted, end = expected(number, size), time.monotonic() + deadline_s
     while True:
         seen = machine.screen()
-        if seen.shape == wanted.shape and np.array_equal(seen, wanted):
-            return
-        different = (seen != wanted).any(-1).sum() if seen.shape == wanted.shape else seen.shape
-        assert time.monotonic() < end, (
-            f"{different} of {wanted.shape[0] * wanted.shape[1]} pixels differ: {machine.logs()}"
-        )
-        machine.run("sleep 0.3")
+        same_size = seen.shape == wanted.shape
+        different = int((seen != wanted).any(-1).sum()) if same_size else wanted.shape[0] * wanted.shape[1]
+        if not different:
+            return 0
+        if time.monotonic() > end:
+            print(f"the card shows {seen.shape}\n{machine.logs()}")
+            return different
+        machine.run("sleep 0.3")  # the pace of looking
 
 
 @pytest.fixture
@@ -93,14 +94,14 @@ def test_picture_on_the_card_is_the_drawn_one(node: Any, card: str) -> None:
     machine = node(card, 1)
     report = machine.report_until("screen", running)
     assert (report["gauges"]["width"], report["gauges"]["height"]) == size
-    shows(machine, 1, size)
+    assert different_pixels(machine, 1, size) == 0
     assert fourcc in machine.run("cat /run/screen.log")
 
 
-def test_wished_mode_is_set_and_an_unknown_one_is_refused_with_the_choices(node: Any) -> None:
+def test_wished_mode_is_set(node: Any) -> None:
     machine = node("bochs", 2, mode="800x600")
     machine.report_until("screen", running)
-    shows(machine, 2, (800, 600))
+    assert different_pixels(machine, 2, (800, 600)) == 0
 
 
 def test_mode_that_the_display_does_not_have_is_told_with_the_choices(node: Any) -> None:
@@ -117,26 +118,26 @@ def test_without_a_display_it_waits_and_takes_the_one_that_is_plugged_in(node: A
     assert "Virtual-1" in report["reason"]
     machine.run(f"echo on > {CONNECTOR}")
     machine.report_until("screen", running)
-    shows(machine, 3, CARDS["virtio"][1])
+    assert different_pixels(machine, 3, CARDS["virtio"][1]) == 0
 
 
 def test_display_that_is_unplugged_is_told_and_taken_back(node: Any) -> None:
     machine = node("virtio", 4)
     machine.report_until("screen", running)
-    shows(machine, 4, CARDS["virtio"][1])
+    assert different_pixels(machine, 4, CARDS["virtio"][1]) == 0
     for _ in range(2):
         machine.run(f"echo off > {CONNECTOR}")
         machine.report_until("screen", lambda row: row["state"] == "waiting" and "display" in row["reason"])
         machine.run(f"echo on > {CONNECTOR}")
         machine.report_until("screen", running)
-        shows(machine, 4, CARDS["virtio"][1])
+        assert different_pixels(machine, 4, CARDS["virtio"][1]) == 0
     assert machine.report("screen")["totals"]["lost"] == 2
 
 
 def test_second_program_is_told_that_the_screen_is_taken_and_gets_it_later(node: Any) -> None:
     machine = node("virtio", 5)
     machine.report_until("screen", running)
-    shows(machine, 5, CARDS["virtio"][1])
+    assert different_pixels(machine, 5, CARDS["virtio"][1]) == 0
     first, settings = machine.pid, machine.settings
     machine.run(f"sed 's#/run/vd#/run/vd2#' {settings} > /run/second.json; mkdir -p /run/vd2")
     machine.settings = "/run/second.json"
@@ -144,7 +145,7 @@ def test_second_program_is_told_that_the_screen_is_taken_and_gets_it_later(node:
     machine.settings = settings
     try:
         machine.until("cat /run/vd2/stats/screen.json", lambda text: "another program owns the screen" in text)
-        shows(machine, 5, CARDS["virtio"][1])
+        assert different_pixels(machine, 5, CARDS["virtio"][1]) == 0
         machine.stop(first)
         machine.until("cat /run/vd2/stats/screen.json", lambda text: '"state": "running"' in text)
     finally:
@@ -154,11 +155,11 @@ def test_second_program_is_told_that_the_screen_is_taken_and_gets_it_later(node:
 def test_killed_screen_leaves_nothing_behind_and_the_next_one_shows_at_once(node: Any) -> None:
     machine = node("virtio", 6)
     machine.report_until("screen", running)
-    shows(machine, 6, CARDS["virtio"][1])
+    assert different_pixels(machine, 6, CARDS["virtio"][1]) == 0
     pid = machine.report("screen")["pid"]
     machine.run(f"kill -9 {pid}")
     machine.report_until("screen", lambda row: row["pid"] != pid and running(row))
-    shows(machine, 6, CARDS["virtio"][1])
+    assert different_pixels(machine, 6, CARDS["virtio"][1]) == 0
 
 
 def test_user_of_the_group_video_needs_no_root(node: Any) -> None:
@@ -175,5 +176,6 @@ def test_user_of_the_group_video_needs_no_root(node: Any) -> None:
         pid = machine.start(
             "screen", prefix=f"setpriv --reuid=65534 --regid=65534 {groups} {READ_ALL} env HOME=/run/user"
         )
-        machine.until("cat /run/user/vd/stats/screen.json", lambda text, wanted=wanted: wanted in text)
+        told = machine.until("cat /run/user/vd/stats/screen.json", lambda text, wanted=wanted: wanted in text)
+        assert '"name": "screen"' in told
         machine.stop(pid)

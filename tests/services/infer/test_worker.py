@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -60,11 +61,12 @@ class Stage:
         report = read_stats(self.settings.runtime_dir).get(f"infer:{index}", {})
         return report if report.get("pid") == self.workers[index].pid else {}
 
-    def until(self, condition: Callable[[], object]) -> None:
+    def until(self, condition: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + DEADLINE_S
-        while not condition():
+        while not (value := condition()):
             assert time.monotonic() < deadline
             self.hear(10)
+        return value
 
     def hear(self, timeout_ms: int) -> list[DetectionResult]:
         self.bus.wait(timeout_ms, self.results)
@@ -257,6 +259,7 @@ def test_idle_worker_lets_its_slot_go(make_stage):
     stage.start(0)
     stage.answered("door")
     stage.until(lambda: not stage.rings["door"].leased())
+    assert stage.rings["door"].leased() == []
 
 
 def test_worker_follows_a_restarted_capture(make_stage):
@@ -336,7 +339,8 @@ def test_replay_takes_a_frame_that_is_offered_again(make_stage):
     again = FrameHandle("door", first.epoch, first.slot, first.generation, first.seq, now, 0, now, 1)
     stage.inbox.clear()
     stage.frames["door"].send(again)
-    stage.until(lambda: again in [result.frame for result in stage.inbox])
+    result = stage.until(lambda: next((result for result in stage.inbox if result.frame.offer), None))
+    assert result.frame == again
 
 
 def test_missing_model_is_reported_and_waited_for(make_stage, tmp_path, model):

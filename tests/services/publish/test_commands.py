@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.controls import load_controls
-from common.wire import Command
+from common.wire import CameraControl, Command
 from services.publish.commands import CommandRefused, end_process, switch_value
 
 
@@ -66,7 +66,8 @@ def test_the_page_commands_over_the_bus_without_a_broker(make_node, free_port, u
     node = make_node(free_port)
     node.wait_for("waiting")
     node.commands.send(Command("door", "privacy", "ON"))
-    until(lambda: getattr(heard(node).get("door"), "privacy", False), "broadcast")
+    row = until(lambda: (row := heard(node).get("door")) and row.privacy and row, "broadcast")
+    assert row == CameraControl("door", privacy=True)
 
 
 def test_restart_ends_exactly_that_process(broker, make_node, listen, until) -> None:

@@ -92,7 +92,9 @@ def test_a_line_that_is_missing_in_the_acl_is_told_and_the_rest_works(
     node = make_node(broker.port, mqtt={"username": "vedette-hall", "password": "pass-word"})
     node.wait_for("running", "the broker refuses homeassistant/device/vedette_hall_door/config")
     node.ring_doorbell(make_faces(node.settings).live(3))
-    until(lambda: len(home.on("vedette/hall/events")) == 9, "events")
+    events = until(lambda: len(events := home.on("vedette/hall/events")) == 9 and events, "events")
+    assert {event["type"] for event in events} == {"start", "update", "end"}
+    assert not home.on("homeassistant/device/vedette_hall_door/config")
 
 
 def test_the_blueprint_uses_exactly_its_inputs() -> None:

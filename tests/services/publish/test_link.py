@@ -61,7 +61,8 @@ def test_a_broker_that_never_answers_is_given_up_and_tried_again(make_node) -> N
         silent.settimeout(20)
         node = make_node(silent.getsockname()[1])
         with silent.accept()[0]:
-            node.wait_for("waiting", "did not answer within 5 s")
+            reason = node.wait_for("waiting", "did not answer within 5 s")
+            assert reason.startswith(f"broker 127.0.0.1:{node.settings.mqtt.port}: ")
             silent.accept()[0].close()
 
 
@@ -86,7 +87,7 @@ def test_a_server_that_is_no_broker_is_told(make_node) -> None:
 
 def test_an_unknown_host_is_told(make_node, free_port) -> None:
     node = make_node(free_port, mqtt={"host": "no-such-host.invalid"})
-    node.wait_for("waiting", "host not found")
+    assert node.wait_for("waiting", "host not found").startswith(f"broker no-such-host.invalid:{free_port}: ")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,9 @@ def test_tls_with_a_client_certificate(make_broker, make_node, certificates) -> 
     broker = make_broker(listener=tls_listener(certificates, client=True))
     tls = {"tls": True, "tls_ca": str(certificates / "ca.crt")}
     pair = {"tls_certificate": str(certificates / "client.crt"), "tls_key": str(certificates / "client.key")}
-    make_node(broker.port, mqtt=tls | pair).online()
+    node = make_node(broker.port, mqtt=tls | pair)
+    node.online()
+    assert node.report["reason"] == ""
 
 
 @pytest.mark.parametrize(
@@ -137,19 +140,19 @@ def test_a_certificate_that_does_not_hold_is_told(
 ) -> None:
     broker = make_broker(listener=tls_listener(certificates, server))
     node = make_node(broker.port, mqtt={"tls": True, "tls_ca": str(certificates / f"{authority}.crt")})
-    node.wait_for("waiting", words)
+    assert node.wait_for("waiting", words).startswith(f"broker 127.0.0.1:{broker.port}: ")
 
 
 def test_a_missing_authority_file_is_told(make_broker, make_node, certificates) -> None:
     broker = make_broker(listener=tls_listener(certificates))
     node = make_node(broker.port, mqtt={"tls": True, "tls_ca": "/nowhere/ca.crt"})
-    node.wait_for("waiting", "a TLS file cannot be read")
+    assert node.wait_for("waiting", "a TLS file cannot be read").endswith("No such file or directory")
 
 
 def test_a_missing_client_certificate_is_told(make_broker, make_node, certificates) -> None:
     broker = make_broker(listener=tls_listener(certificates, client=True))
     node = make_node(broker.port, mqtt={"tls": True, "tls_ca": str(certificates / "ca.crt")})
-    node.wait_for("waiting", "client certificate")
+    assert node.wait_for("waiting", "client certificate").startswith(f"broker 127.0.0.1:{broker.port}: ")
 
 
 class Gateway:
@@ -220,4 +223,4 @@ def test_websockets_carry_the_same(broker, make_node, make_faces, listen, until)
 
 def test_a_refused_websocket_is_told(make_node, broker) -> None:
     node = make_node(broker.port, mqtt={"transport": "websockets"})
-    node.wait_for("waiting", "websocket")
+    assert node.wait_for("waiting", "websocket").startswith(f"broker 127.0.0.1:{broker.port}: ")

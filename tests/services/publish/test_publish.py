@@ -13,6 +13,7 @@ def test_birth_is_online_and_a_killed_node_is_offline_by_its_last_will(broker, m
     until(lambda: listener.last("vedette/hall/status") == "online", "birth")
     node.kill()
     until(lambda: listener.last("vedette/hall/status") == "offline", "will")
+    assert listener.on("vedette/hall/status") == ["online", "offline"]
 
 
 def test_an_ended_node_says_offline_itself_and_exits_with_0(broker, make_node, listen, until) -> None:
@@ -83,6 +84,7 @@ def test_camera_status_follows_capture_and_its_silence(broker, make_node, listen
     for said, told in (("online", "online"), ("disabled", "disabled"), ("ended", "offline"), ("online", "online")):
         until(lambda said=said, told=told: (node.say("door", said), listener.last(topic) == told)[1], said)
     until(lambda: listener.last(topic) == "offline", "silence")
+    assert listener.on(topic)[-5:] == ["online", "disabled", "offline", "online", "offline"]
 
 
 def test_stats_name_every_process_that_reports(broker, make_node, listen, until) -> None:
@@ -114,7 +116,8 @@ def test_3_1_1_carries_the_same(broker, make_node, make_faces, listen, until) ->
     node = make_node(broker.port, mqtt={"protocol": "3.1.1"})
     node.online()
     node.ring_doorbell(make_faces(node.settings).live(1))
-    until(lambda: len(listener.on("vedette/hall/events")) == 3, "events")
+    events = until(lambda: len(events := listener.on("vedette/hall/events")) == 3 and events, "events")
+    assert [event["type"] for event in events] == ["start", "update", "end"]
 
 
 def test_topics_of_a_camera_that_was_removed_are_taken_back(broker, make_node, make_settings, listen, until) -> None:
