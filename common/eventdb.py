@@ -135,7 +135,7 @@ def open_to_read(path: Path) -> sqlite3.Connection | None:
     if not path.exists():
         return None
     # mode=ro cannot open a WAL file whose writer took the -shm file away; query_only forbids writing all the same
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", BUSY_S, 0, None, check_same_thread=False, uri=True)
+    db = _connect(path, BUSY_S)
     try:
         db.execute("PRAGMA query_only = ON")
         ready = schema_version(db, path) == len(MIGRATIONS)
@@ -155,7 +155,7 @@ def open_to_delete(path: Path) -> sqlite3.Connection:
         sqlite3.Error: It cannot be opened or is damaged.
         ConfigError: A newer version of the program wrote it.
     """
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", VISIT_S, 0, None, check_same_thread=False, uri=True)
+    db = _connect(path, VISIT_S)
     try:
         schema_version(db, path)
         db.execute("PRAGMA synchronous = FULL")
@@ -164,6 +164,17 @@ def open_to_delete(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _connect(path: Path, patience_s: float) -> sqlite3.Connection:
+    """Connection to a file that must be there, each statement a transaction of its own."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        timeout=patience_s,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )
 
 
 def schema_version(db: sqlite3.Connection, path: Path) -> int:
