@@ -124,8 +124,8 @@ def _cpu_s() -> float:
 
 
 def _process() -> dict[str, Any]:
-    """Memory, threads and core of this process."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    """Memory and threads of this process, and the core of this thread."""
+    fields = Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()
     return {
         "rss_mb": round(int(fields[21]) * resource.getpagesize() / 1e6, 1),
         "threads": int(fields[17]),
