@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import numpy as np
 
@@ -11,13 +10,12 @@ from common.errors import ConfigError
 from common.pixels import Geometry, PixelFormat, Plane
 from common.settings import CameraSettings
 from common.stats import Stats
-from services.capture.pacing import Pacer
-from services.capture.source import EndOfStream, Stamp
+from services.capture.numbered import NumberedSource
 
 NUMBER_BYTES = 8  # the frame number stands in the first luma bytes, least significant first
 
 
-class PatternSource:
+class PatternSource(NumberedSource):
     """Diagonal bars that move one pixel a frame; the frame number stands in the first eight luma bytes."""
 
     def __init__(self, address: str, settings: CameraSettings, stats: Stats, paced: bool) -> None:
@@ -25,42 +23,16 @@ class PatternSource:
         if not found or int(found[1]) % 2 or int(found[2]) % 2 or (found[3] and float(found[3]) <= 0):
             raise ConfigError(f"source 'pattern:{address}': like pattern:1280x720@30, even sizes")
         self._geometry = Geometry(int(found[1]), int(found[2]), PixelFormat.I420)
-        self.nominal_fps = float(settings.fps or found[3] or 30)
-        self._last = int(found[4]) if found[4] else None
-        self._pacer = Pacer(stats, paced=paced)
-        self._number = 0
+        super().__init__(stats, float(settings.fps or found[3] or 30), int(found[4]) if found[4] else None, paced=paced)
 
     def open(self) -> Geometry:
         """Begin at frame 0."""
-        self._number = 0
-        self._pacer.restart()
+        self.restart()
         return self._geometry
 
-    def wait(self) -> bool:
-        """Wait until the next frame is due."""
-        if self._last is not None and self._number >= self._last:
-            raise EndOfStream(f"{self._last} frames")
-        due = self._pacer.due(self._media_ns(), int(1e9 / self.nominal_fps))
-        if due < 0:
-            self.skip()
-        return due == 0
-
-    def read(self, planes: list[Plane]) -> Stamp:
-        """Draw the frame."""
-        draw_pattern(planes, self._number)
-        stamp = Stamp(time.monotonic_ns(), self._media_ns())
-        self.skip()
-        return stamp
-
-    def skip(self) -> None:
-        """Go on to the next frame."""
-        self._number += 1
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def _media_ns(self) -> int:
-        return int(self._number * 1e9 / self.nominal_fps)
+    def draw(self, planes: list[Plane], number: int) -> None:
+        """Draw the bars."""
+        draw_pattern(planes, number)
 
 
 def draw_pattern(planes: list[Plane], number: int) -> None:

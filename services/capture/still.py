@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -15,14 +14,13 @@ from common.errors import ConfigError, DeviceError
 from common.pixels import Geometry, PixelFormat, Plane
 from common.settings import CameraSettings
 from common.stats import Stats
-from services.capture.pacing import Pacer
-from services.capture.source import EndOfStream, Stamp
+from services.capture.numbered import NumberedSource
 
 PATHS = ("still", "pan", "zoom", "shake")
 PERIOD_S = 8.0  # of one pan or zoom, there and back
 
 
-class StillSource:
+class StillSource(NumberedSource):
     """Views of a photograph: `still:photo.jpg?size=1280x720&fps=30&path=pan&frames=300`."""
 
     def __init__(self, address: str, settings: CameraSettings, stats: Stats, paced: bool) -> None:
@@ -34,16 +32,15 @@ class StillSource:
             raise ConfigError(f"source 'still:{address}': like {example}; paths are {', '.join(PATHS)}")
         try:
             width, height = (int(part) & ~1 for part in wishes.get("size", "1280x720").split("x"))
-            self.nominal_fps = settings.fps or float(wishes.get("fps", "30"))
-            self._last = int(wishes.get("frames", "0"))
+            fps = settings.fps or float(wishes.get("fps", "30"))
+            last = int(wishes.get("frames", "0"))
         except ValueError as error:
             raise ConfigError(f"source 'still:{address}': {error}") from None
-        if width < 16 or height < 16 or self.nominal_fps <= 0:
-            raise ConfigError(f"source 'still:{address}': {width}x{height} at {self.nominal_fps} fps is too small")
+        if width < 16 or height < 16 or fps <= 0:
+            raise ConfigError(f"source 'still:{address}': {width}x{height} at {fps} fps is too small")
+        super().__init__(stats, fps, last or None, paced=paced)
         self._path, self._way = Path(name).expanduser(), wishes.get("path", "pan")
         self._geometry = Geometry(width, height, PixelFormat.BGR)
-        self._pacer = Pacer(stats, paced=paced)
-        self._number = 0
 
     def open(self) -> Geometry:
         """Load the photograph."""
@@ -51,42 +48,20 @@ class StillSource:
         if photo is None:
             raise DeviceError(f"{self._path}: no picture that can be read")
         self._photo = photo
-        self._number = 0
-        self._pacer.restart()
+        self.restart()
         return self._geometry
 
-    def wait(self) -> bool:
-        """Wait until the next view is due."""
-        if self._last and self._number >= self._last:
-            raise EndOfStream(f"{self._last} frames")
-        due = self._pacer.due(self._media_ns(), int(1e9 / self.nominal_fps))
-        if due < 0:
-            self.skip()
-        return due == 0
-
-    def read(self, planes: list[Plane]) -> Stamp:
+    def draw(self, planes: list[Plane], number: int) -> None:
         """Draw the view."""
-        matrix = self.matrix(self._number)
         size = (self._geometry.width, self._geometry.height)
-        cv2.warpAffine(self._photo, matrix, size, dst=planes[0], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-        stamp = Stamp(time.monotonic_ns(), self._media_ns())
-        self.skip()
-        return stamp
-
-    def skip(self) -> None:
-        """Go on to the next view."""
-        self._number += 1
-
-    def close(self) -> None:
-        """Nothing is open."""
+        cv2.warpAffine(
+            self._photo, self.matrix(number), size, dst=planes[0], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
 
     def matrix(self, number: int) -> NDArray[np.float64]:
         """Affine map from the photograph to view `number`, shape (2, 3): exact ground truth for boxes."""
         height, width = self._photo.shape[:2]
         return view_matrix(self._way, number / self.nominal_fps, (width, height), self._geometry)
-
-    def _media_ns(self) -> int:
-        return int(self._number * 1e9 / self.nominal_fps)
 
 
 def view_matrix(way: str, time_s: float, photo: tuple[int, int], view: Geometry) -> NDArray[np.float64]:

@@ -9,8 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import VedetteError
 from common.settings import Settings
+from tools.bench.private import demo_clip
+from tools.models.pull import pull
 from tools.supervisor.node import stop
+
+
+@pytest.fixture(scope="session")
+def fetched() -> None:
+    """The model and the clip of the demo are in the cache."""
+    try:
+        pull("yunet")
+        demo_clip()
+    except VedetteError as error:
+        pytest.skip(f"model or clip cannot be fetched: {error}")
 
 
 @pytest.fixture

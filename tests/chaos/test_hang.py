@@ -9,21 +9,12 @@ from typing import Any
 
 import pytest
 
-from common.errors import VedetteError
 from common.supervisor import Supervisor, read_watchdog
 from tools.bench.patient import Patient, patient
-from tools.bench.private import demo_clip, until
-from tools.models.pull import pull
+from tools.bench.private import until
 from tools.supervisor.node import node
 
-
-@pytest.fixture(scope="module", autouse=True)
-def fetched() -> None:
-    try:
-        pull("yunet")
-        demo_clip()
-    except VedetteError as error:
-        pytest.skip(f"model or clip cannot be fetched: {error}")
+pytestmark = pytest.mark.usefixtures("fetched")
 
 
 @pytest.fixture

@@ -10,21 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import VedetteError
 from tools.bench.patient import CAMERA, leftovers, patient
-from tools.bench.private import demo_clip, until
-from tools.models.pull import pull
+from tools.bench.private import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fetched() -> None:
-    try:
-        pull("yunet")
-        demo_clip()
-    except VedetteError as error:
-        pytest.skip(f"model or clip cannot be fetched: {error}")
+pytestmark = [pytest.mark.usefixtures("fetched"), pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def virtual_bytes(pid: int) -> int:

@@ -12,23 +12,12 @@ from pathlib import Path
 import pytest
 
 from common.config import child_environment
-from common.errors import VedetteError
 from common.stats import read_stats
 from tools.bench.patient import CAMERA, patient
-from tools.bench.private import demo_clip, free_port, until
+from tools.bench.private import free_port, until
 from tools.bench.procfs import fill
-from tools.models.pull import pull
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fetched() -> None:
-    try:
-        pull("yunet")
-        demo_clip()
-    except VedetteError as error:
-        pytest.skip(f"model or clip cannot be fetched: {error}")
+pytestmark = [pytest.mark.usefixtures("fetched"), pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_full_state_directory_loses_nothing_and_is_told(tmpfs: Callable[[str, int], Path]) -> None:

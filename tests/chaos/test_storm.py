@@ -8,20 +8,11 @@ import time
 
 import pytest
 
-from common.errors import VedetteError
 from tools.bench.patient import Patient, Wound, leftovers, patient
-from tools.bench.private import demo_clip, until
+from tools.bench.private import until
 from tools.bench.witness import broken_lives
-from tools.models.pull import pull
 
-
-@pytest.fixture(scope="module", autouse=True)
-def fetched() -> None:
-    try:
-        pull("yunet")
-        demo_clip()
-    except VedetteError as error:
-        pytest.skip(f"model or clip cannot be fetched: {error}")
+pytestmark = pytest.mark.usefixtures("fetched")
 
 
 @pytest.mark.timeout(600)

@@ -6,7 +6,6 @@ that worker never returns; `lock` keeps the interpreter's lock meanwhile, `free`
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import threading
 from collections.abc import Mapping
@@ -16,28 +15,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 from common.settings import InferSettings
-from services.infer.backends import Placement
-from services.infer.onnxruntime_backend import OnnxRuntimeBackend, OnnxRuntimeBound
+from services.infer.onnxruntime_backend import OnnxRuntimeBound
+from tools.bench.stand_in import StandIn
 
 
-class Hanger:
+class Hanger(StandIn):
     """The real model, until it hangs."""
 
     def __init__(self, path: Path, settings: InferSettings, layout: str) -> None:
+        super().__init__(path, settings, layout)
         wishes = settings.provider_options["hang"]
         self._trigger = Path(wishes["file"]) if sys.argv[-1] == wishes["worker"] else None
         self._how = wishes["how"]
-        self._real = OnnxRuntimeBackend(path, dataclasses.replace(settings, provider_options={}), layout)
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        """As the model says."""
-        return self._real.fixed_size
-
-    @property
-    def placement(self) -> Placement:
-        """As the model says."""
-        return self._real.placement
 
     def bind(self, size: tuple[int, int]) -> _Hanging:
         """Buffers of the real model."""

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import av
@@ -17,8 +16,8 @@ from common.errors import ConfigError
 from common.pixels import Geometry, PixelFormat, Plane
 from common.settings import CameraSettings
 from common.stats import Stats
-from services.capture.pacing import Pacer
-from services.capture.source import Stamp, copy_planes
+from services.capture.numbered import NumberedSource
+from services.capture.source import copy_planes
 from services.capture.video import copy_picture, picture_geometry
 
 PICTURES = 8
@@ -26,7 +25,17 @@ CLIP_PICTURES, CLIP_FPS = 60, 30.0
 NOISE = 3.0  # grey levels, standard deviation
 
 
-class Prepared:
+class FromMemory(NumberedSource):
+    """Pictures in memory, over and over; the subclass brings them there when it is opened."""
+
+    _pictures: list[list[Plane]]
+
+    def draw(self, planes: list[Plane], number: int) -> None:
+        """Copy it."""
+        copy_planes(planes, list(self._pictures[number % len(self._pictures)]))
+
+
+class Prepared(FromMemory):
     """NV12 pictures from memory."""
 
     def __init__(self, address: str, settings: CameraSettings, stats: Stats, paced: bool) -> None:
@@ -35,9 +44,7 @@ class Prepared:
             raise ConfigError(f"source {address!r}: like still:1280x720@30")
         self._moving = found[1] == "moving"
         self._geometry = Geometry(int(found[2]), int(found[3]), PixelFormat.NV12)
-        self.nominal_fps = float(settings.fps or found[4])
-        self._pacer, self._number = Pacer(stats, paced=paced), 0
-        self._pictures: list[list[Plane]] = []
+        super().__init__(stats, float(settings.fps or found[4]), paced=paced)
 
     def open(self) -> Geometry:
         """Make the pictures: smooth shapes with noise."""
@@ -52,46 +59,21 @@ class Prepared:
             planes = self._geometry.planes(pixels)
             planes[0][:] = np.clip(luma + rng.normal(0, NOISE, luma.shape), 0, 255).astype(np.uint8)
             self._pictures.append(planes)
-        self._pacer.restart()
+        self.restart()
         return self._geometry
 
-    def wait(self) -> bool:
-        """Wait until the next one is due."""
-        due = self._pacer.due(self._media_ns(), int(1e9 / self.nominal_fps))
-        if due < 0:
-            self.skip()
-        return due == 0
 
-    def read(self, planes: list[Plane]) -> Stamp:
-        """Copy it."""
-        copy_planes(planes, list(self._pictures[self._number % len(self._pictures)]))
-        stamp = Stamp(time.monotonic_ns(), self._media_ns())
-        self.skip()
-        return stamp
-
-    def skip(self) -> None:
-        """Go on to the next."""
-        self._number += 1
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def _media_ns(self) -> int:
-        return int(self._number * 1e9 / self.nominal_fps)
-
-
-class Decoded(Prepared):
+class Decoded(FromMemory):
     """The first pictures of a clip, decoded when it is opened, in the clip's own format."""
 
     def __init__(self, address: str, settings: CameraSettings, stats: Stats, paced: bool) -> None:
         self._clip = Path(address)
-        self.nominal_fps = float(settings.fps or CLIP_FPS)
-        self._pacer, self._number = Pacer(stats, paced=paced), 0
+        super().__init__(stats, float(settings.fps or CLIP_FPS), paced=paced)
 
     def open(self) -> Geometry:
         """Decode them."""
         self._pictures, geometry = decoded(self._clip, CLIP_PICTURES)
-        self._pacer.restart()
+        self.restart()
         return geometry
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
 from collections.abc import Mapping
@@ -12,27 +11,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from common.settings import InferSettings
-from services.infer.backends import Placement
-from services.infer.onnxruntime_backend import OnnxRuntimeBackend, OnnxRuntimeBound
+from services.infer.onnxruntime_backend import OnnxRuntimeBound
+from tools.bench.stand_in import StandIn
 
 
-class Sleeper:
+class Sleeper(StandIn):
     """The model's real buffers; `infer.provider_options: {sleep: {ms: "25,250"}}` gives each worker its time."""
 
     def __init__(self, path: Path, settings: InferSettings, layout: str) -> None:
+        super().__init__(path, settings, layout)
         times = settings.provider_options["sleep"]["ms"].split(",")
         self._seconds = float(times[int(sys.argv[-1]) % len(times)]) / 1e3
-        self._real = OnnxRuntimeBackend(path, dataclasses.replace(settings, provider_options={}), layout)
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        """As the model says."""
-        return self._real.fixed_size
-
-    @property
-    def placement(self) -> Placement:
-        """As the model says."""
-        return self._real.placement
 
     def bind(self, size: tuple[int, int]) -> _Asleep:
         """Buffers that stay as they are."""
