@@ -19,7 +19,7 @@ from common.bus import Bus
 from common.settings import Settings
 from common.stats import read_stats
 from common.wire import CameraState
-from tools.bench.private import until
+from tools.bench.waiting import until
 from tools.supervisor.node import node, stop
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

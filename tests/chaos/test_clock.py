@@ -15,7 +15,8 @@ import pytest
 
 from common.errors import VedetteError
 from tools.bench.patient import patient
-from tools.bench.private import demo_clip, until
+from tools.bench.private import demo_clip
+from tools.bench.waiting import until
 from tools.models.pull import pull
 
 YEAR_S = 365 * 86_400

@@ -11,7 +11,7 @@ import pytest
 
 from common.supervisor import Supervisor, read_watchdog
 from tools.bench.patient import Patient, patient
-from tools.bench.private import until
+from tools.bench.waiting import until
 from tools.supervisor.node import node
 
 pytestmark = pytest.mark.usefixtures("fetched")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tools.bench.patient import CAMERA, leftovers, patient
-from tools.bench.private import until
+from tools.bench.waiting import until
 
 pytestmark = [pytest.mark.usefixtures("fetched"), pytest.mark.slow, pytest.mark.timeout(600)]
 

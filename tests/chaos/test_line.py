@@ -19,7 +19,8 @@ from common.stats import read_stats
 from common.wire import CameraState
 from tools.bench.badline import BadLine
 from tools.bench.patient import leftovers, patient
-from tools.bench.private import demo_clip, until
+from tools.bench.private import demo_clip
+from tools.bench.waiting import until
 from tools.models.pull import pull
 from tools.supervisor.node import node
 

@@ -18,8 +18,9 @@ from common.shm import SHM, segment_name, segments
 from common.stats import read_json
 from common.supervisor import read_watchdog
 from tools.bench.patient import leftovers, patient
-from tools.bench.private import until, well
+from tools.bench.private import well
 from tools.bench.procfs import lives, parent_of
+from tools.bench.waiting import until
 from tools.supervisor.node import node
 
 GARBAGE = (b"", b"\0" * 4096, b"{", b"\xff\xfe garbage", b"null", b"[1, 2]")

@@ -14,8 +14,9 @@ import pytest
 from common.config import child_environment
 from common.stats import read_stats
 from tools.bench.patient import CAMERA, patient
-from tools.bench.private import free_port, until
+from tools.bench.private import free_port
 from tools.bench.procfs import fill
+from tools.bench.waiting import until
 
 pytestmark = [pytest.mark.usefixtures("fetched"), pytest.mark.slow, pytest.mark.timeout(600)]
 

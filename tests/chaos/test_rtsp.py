@@ -20,7 +20,8 @@ from common.ring.reader import RingReader
 from common.settings import Settings
 from common.stats import read_stats
 from tools.bench.badline import BadLine
-from tools.bench.private import free_port, until
+from tools.bench.private import free_port
+from tools.bench.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tools.bench.patient import Patient, Wound, leftovers, patient
-from tools.bench.private import until
+from tools.bench.waiting import until
 from tools.bench.witness import broken_lives
 
 pytestmark = pytest.mark.usefixtures("fetched")

@@ -16,9 +16,9 @@ from common.service import HANG_S
 from common.settings import Settings
 from common.stats import read_stats
 from common.supervisor import read_watchdog
-from tools.bench.private import until
 from tools.bench.private import well as pids
 from tools.bench.procfs import child_that_runs, fill, lives, parent_of
+from tools.bench.waiting import until
 from tools.supervisor.node import node, stop
 
 

@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,13 @@ import pytest
 from common import config
 from common.settings import Settings
 from common.stats import read_json, read_stats
+from tools.bench.waiting import until
 
 ROOT = Path(__file__).parents[2]
 PRELUDE = "import os, sys, time\nfrom common.service import run\n"
 LOOP = "def main(service):\n    while not service.stopping:\n        time.sleep(0.02)\n        service.beat()\n"
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
-
-
-def until(condition: Callable[[], Any], deadline_s: float = 30) -> Any:
-    end = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < end, "deadline passed"
-        time.sleep(0.02)  # the pace of looking
-    return value
 
 
 @pytest.fixture

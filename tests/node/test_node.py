@@ -24,6 +24,7 @@ from common.shm import segments
 from common.stats import read_stats
 from tools.bench.broker import Broker
 from tools.bench.private import Ear, free_port
+from tools.bench.waiting import until
 from tools.demo.clip import fetch_clip
 from tools.models.pull import pull
 from tools.supervisor.node import node, scale, stop
@@ -111,14 +112,6 @@ def pids(settings: Settings) -> dict[str, int]:
     return {
         name: int(row["pid"]) for name, row in read_stats(settings.runtime_dir).items() if row["state"] == "running"
     }
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        assert time.monotonic() < end, "deadline passed"
-        time.sleep(0.05)  # the pace of looking
-    return value
 
 
 def test_every_process_may_be_killed_and_no_event_is_lost(running: tuple[Settings, Ear, Listener]) -> None:

@@ -14,7 +14,7 @@ from common import config
 from common.errors import DeviceError
 from common.settings import Settings
 from common.stats import read_stats
-from tools.bench.private import until
+from tools.bench.waiting import until
 
 ROOT = Path(__file__).parents[2]
 END_S = 10.0

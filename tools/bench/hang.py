@@ -11,7 +11,8 @@ from typing import Any
 from common.wire import TrackFrame
 from tools.bench import report
 from tools.bench.patient import Patient, patient
-from tools.bench.private import Ear, until
+from tools.bench.private import Ear
+from tools.bench.waiting import until
 
 WAYS = {"free": "waits, without the interpreter's lock", "lock": "computes in C, holding the interpreter's lock"}
 

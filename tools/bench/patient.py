@@ -25,12 +25,14 @@ from common.wire import TrackFrame
 from tools.bench.badline import BadLine
 from tools.bench.crowd import source, who_is_who, write_crowd
 from tools.bench.outage import Outage
-from tools.bench.private import LOOK_S, demo_clip, free_port, until, well
+from tools.bench.private import demo_clip, free_port, well
 from tools.bench.procfs import children_of, parent_of, process_figures, state_of
+from tools.bench.waiting import until
 from tools.bench.witness import broken_lives
 from tools.supervisor.node import node
 
 CAMERA = "hall"
+LOOK_S = 0.05  # the pace of looking at the processes
 ZOMBIE_S = 3.0  # supervisord collects its dead children within so long
 MOST_ROWS = 1_000_000
 

@@ -22,7 +22,6 @@ from tools.demo.clip import fetch_clip
 from tools.supervisor.node import node
 
 START_S = 60.0
-LOOK_S = 0.05  # the pace of looking
 WELL = {"running", "waiting"}
 
 
@@ -50,20 +49,6 @@ def private_node(**tree: Any) -> Iterator[tuple[Settings, Bus]]:
             yield settings, bus
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def until(wanted: Callable[[], Any], seconds: float = START_S, what: str = "what was waited for") -> Any:
-    """Wait for something to be true; returns it.
-
-    Raises:
-        TimeoutError: Not within the time.
-    """
-    end = time.monotonic() + seconds
-    while not (value := wanted()):
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {seconds:g} s: {what}")
-        time.sleep(LOOK_S)
-    return value
 
 
 def well(settings: Settings) -> dict[str, int]:

@@ -21,7 +21,7 @@ from common.wire import Claim, DetectionResult, FrameHandle
 from tools.bench import report
 from tools.bench.alone import alone, alone_settings
 from tools.bench.broker import Broker
-from tools.bench.private import until
+from tools.bench.waiting import until
 
 FACES = 40  # that appear one after the other, in a repetition
 FPS = 30

@@ -28,6 +28,7 @@ from common.settings import Settings
 from common.stats import read_stats
 from common.wire import CONFIRMED, CameraState, EventNotice, FrameHandle, TrackFrame
 from services.publish.topics import Topics
+from tools.bench import waiting
 from tools.schema.conform import fault
 
 ROOT = Path(__file__).parents[3]
@@ -39,11 +40,7 @@ DEADLINE_S = 30.0
 
 
 def wait_until(condition: Callable[[], Any], what: str = "", deadline_s: float = DEADLINE_S) -> Any:
-    end = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < end, f"deadline passed: {what}"
-        time.sleep(0.01)  # the pace of looking
-    return value
+    return waiting.until(condition, deadline_s, what)
 
 
 def closed_port() -> int:
@@ -191,7 +188,7 @@ class Node:
         self_says = lambda: self.report.get("state") == state and reason in self.report.get("reason", "")  # noqa: E731
         try:
             wait_until(self_says, f"{state} {reason}")
-        except AssertionError:
+        except TimeoutError:
             raise AssertionError(f"{self.report}\n{self.log_text.decode()}") from None
         return str(self.report["reason"])
 

@@ -18,6 +18,7 @@ from common.pixels import Geometry, PixelFormat
 from common.ring.writer import RingWriter
 from common.settings import Settings
 from common.wire import CONFIRMED, CameraState, FrameHandle, TrackFrame
+from tools.bench.waiting import until
 
 FACE = np.array([200, 100, 300, 220], np.float32)
 
@@ -119,14 +120,6 @@ def xserver() -> Iterator[XServer]:
 @pytest.fixture(name="until")
 def _until() -> Callable[..., Any]:
     """Waits for a condition, with a deadline."""
-
-    def until(condition: Callable[[], Any], deadline_s: float = 30) -> Any:
-        end = time.monotonic() + deadline_s
-        while not (value := condition()):
-            assert time.monotonic() < end, "deadline passed"
-            time.sleep(0.05)  # the pace of looking
-        return value
-
     return until
 
 

@@ -15,20 +15,13 @@ from common.settings import EventSettings
 from common.stats import Stats
 from services.track import journal as module
 from services.track.journal import Journal
+from tools.bench.waiting import until
 
 
 def event(event_id: str, kind: Any = "start") -> Event:
     return Event(
         0, event_id, 0, kind, "door", 1, time.time_ns(), time.monotonic_ns(), boot_id(), (0, 0, 1, 1), 1, 1, 0, ()
     )
-
-
-def until(condition: Callable[[], Any], deadline_s: float = 30) -> Any:
-    end = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < end, "deadline passed"
-        time.sleep(0.01)  # the pace of looking
-    return value
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from common.eventlog import Event, EventLogReader
 from common.settings import Settings
 from common.stats import read_stats
 from common.wire import CONFIRMED, CameraState, Claim, DetectionResult, FrameHandle, TrackFrame
+from tools.bench.waiting import until
 
 ROOT = Path(__file__).parents[3]
 FPS = 30
@@ -147,14 +148,6 @@ class Foreign:
 
     def pack(self) -> bytes:
         return b"\x93nothing"
-
-
-def until(condition: Callable[[], Any], deadline_s: float = 30) -> Any:
-    end = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < end, "deadline passed"
-        time.sleep(0.01)  # the pace of looking
-    return value
 
 
 @pytest.fixture

@@ -25,19 +25,12 @@ from common.ring.writer import RingWriter
 from common.settings import Settings
 from common.stats import read_stats
 from common.wire import CONFIRMED, CameraControl, CameraState, Command, ControlState, FrameHandle, TrackFrame
+from tools.bench.waiting import until
 
 ROOT = Path(__file__).parents[3]
 WIDTH, HEIGHT = 640, 360
 FACE = np.array([200, 100, 300, 220], np.float32)  # the brightest part of the synthetic picture
 PERIOD_S = 1 / 30
-
-
-def until(condition: Callable[[], Any], deadline_s: float = 30) -> Any:
-    end = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < end, "deadline passed"
-        time.sleep(0.02)  # the pace of looking
-    return value
 
 
 def synthetic(seq: int) -> np.ndarray:

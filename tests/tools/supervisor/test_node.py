@@ -6,10 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,20 +17,13 @@ from common.settings import Settings
 from common.shm import segments
 from common.stats import read_stats
 from common.supervisor import Supervisor, read_watchdog
+from tools.bench.waiting import until
 from tools.supervisor.node import node, running, running_members, scale, start_in_background, stop
 from tools.supervisor.status import node_status
 
 DEADLINE_S = 60
 PROCESS_KEYS = {"name", "pid", "state", "restarts", "cpu_percent", "pss_mb"}
 CAMERA_KEYS = {"name", "status", "fps", "faces"}
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        assert time.monotonic() < end, "deadline passed"
-        time.sleep(0.05)  # the pace of looking
-    return value
 
 
 def states(settings: Settings) -> dict[str, str]:
