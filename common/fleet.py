@@ -98,7 +98,8 @@ def ring_slots(max_workers: int, optional: Iterable[str] = ()) -> int:
     """Slots of a camera's ring.
 
     Every holder (workers that may ever come, view, publish, optional families that run), plus 3: one being written, the
-    newest, and one for the frame whose result waits in track for an earlier one.
+    newest, and one for the frame whose result waits in track for an earlier one. A worker's batch has one frame of each
+    camera at most, so it needs no more slots of a ring than a single frame.
     """
     optional = set(optional)
     running = [row for row in FLEET.values() if not row.optional or row.family in optional]

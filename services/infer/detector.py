@@ -25,6 +25,9 @@ USUAL = Geometry(1280, 720, PixelFormat.BGR)  # what a model is tried with when 
 MAX_PLANS = 16  # geometries with buffers ready; cameras change theirs rarely
 
 Array = NDArray[np.float32]
+Picture = tuple[
+    Sequence[Plane], Geometry
+]  # planes of a frame, as `Geometry.planes` makes them, only read; and its geometry
 
 
 class Detections(NamedTuple):
@@ -39,13 +42,6 @@ class Detections(NamedTuple):
     boxes: Array
     scores: Array
     landmarks: Array
-
-
-class Picture(NamedTuple):
-    """One frame to look at: its planes, as `Geometry.planes` makes them, only read, and its geometry."""
-
-    planes: Sequence[Plane]
-    geometry: Geometry
 
 
 class Laps(NamedTuple):
@@ -125,7 +121,7 @@ class Detector:
             ModelError: As `prepare`.
             DeviceError: The accelerator failed.
         """
-        return self.detect_all([Picture(planes, geometry)])[0]
+        return self.detect_all([(planes, geometry)])[0]
 
     def detect_all(self, pictures: Sequence[Picture]) -> list[Detections]:
         """Faces in several frames, by one run of the model.
@@ -146,8 +142,8 @@ class Detector:
         if any(plan.bound is not bound for plan in plans):
             raise ValueError(f"input sizes {[plan.box.model for plan in plans]}: frames of one run have the same")
         start = time.monotonic_ns()
-        for row, (plan, picture) in enumerate(zip(plans, pictures, strict=True)):
-            plan.fill(picture.planes, row)
+        for row, (plan, (planes, _)) in enumerate(zip(plans, pictures, strict=True)):
+            plan.fill(planes, row)
         filled = time.monotonic_ns()
         run_rows(bound, self.batch, len(plans))
         ran = time.monotonic_ns()

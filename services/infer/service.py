@@ -61,10 +61,15 @@ def _open_claims(service: Service) -> Claims | None:
     return None
 
 
-def _with_unsure(settings: Settings) -> InferSettings:
-    """Settings of the detector: a tracker that can go on with unsure detections is given them."""
+def _for_detector(settings: Settings) -> InferSettings:
+    """Settings of the detector: a tracker that can go on with unsure detections is given them.
+
+    A batch has one frame a camera at most.
+    """
     floor = settings.track.low_score if settings.track.mode == "face" else 1.0
-    return dataclasses.replace(settings.infer, min_score=min(settings.infer.min_score, floor))
+    infer = settings.infer
+    batch = min(infer.max_batch, max(1, len(settings.cameras)))
+    return dataclasses.replace(infer, min_score=min(infer.min_score, floor), max_batch=batch)
 
 
 def _load(service: Service) -> Detector:
@@ -72,7 +77,7 @@ def _load(service: Service) -> Detector:
 
     service.beat("starting", "loading the model")
     start = time.monotonic()
-    infer = _with_unsure(service.settings)
+    infer = _for_detector(service.settings)
     with service.grace(LOAD_S):
         detector = build_detector(infer)
     placement = detector.placement

@@ -1,19 +1,18 @@
-"""Which frame a worker takes next, and what it does with it.
+"""Which frames a worker takes next, and what it does with them.
 
 It hears of every frame of every camera and remembers the newest of each. When idle it takes the camera that was served
 least recently, leases the frame, and only then claims it: a claim for a frame that is gone would leave a hole that
-track waits for.
+track waits for. Up to `infer.max_batch` frames that are there already, one a camera, go through the model in one run;
+none is ever waited for. Results are sent in the order of the claims: track goes by that.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from common.bus import Receiver
 from common.claims import Claims
@@ -22,21 +21,27 @@ from common.errors import FrameGone, RingError
 from common.pixels import Geometry
 from common.ring.reader import Lease, RingReader
 from common.service import Service
-from common.wire import Claim, DetectionResult, FrameHandle
+from common.wire import Claim, FrameHandle
 
 if TYPE_CHECKING:
-    from services.infer.camera_motion import CameraMotion
+    from services.infer.answers import Answers
     from services.infer.detector import Detections, Detector
     from services.infer.embedder import Embedder
-    from services.infer.gate import MotionGate
-    from services.infer.looks import Looks
 
 IDLE_LEASE_NS = 50_000_000  # a lease is kept to the next claim, but no longer than this when idle
 WAIT_MS = 100  # for frames; the heartbeat wants a round at least every 200 ms
 STALE_NS = 2_000_000_000  # after a long stop the queue holds old handles; do not even try their slots
 PREPARE_S = 120.0  # buffers and first run for a new picture size
-STILL = (0, np.empty(0, np.float32))  # how the camera moved is not known
 RATE_SLACK_NS = 2_000_000  # jitter of capture times, so that 10 of 30 frames a second are 10 and not 7.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A claimed frame; `known` are its faces when the model need not be run for them."""
+
+    lease: Lease
+    claim: Claim
+    known: Detections | None
 
 
 class Worker:
@@ -55,11 +60,8 @@ class Worker:
         self._controls = load_controls(settings)
         self._newest: dict[str, FrameHandle] = {}
         self._prepared: set[Geometry] = set()
-        self._lease: Lease | None = None
+        self._leases: list[Lease] = []
         self._lease_until_ns = 0
-        self._gates: dict[str, MotionGate] = {}
-        self._motions: dict[str, CameraMotion] = {}
-        self._looks: dict[str, Looks] = {}
         self._trouble = ""
 
     def serve(self, detector: Detector, embedder: Embedder | None) -> None:
@@ -73,30 +75,16 @@ class Worker:
             DeviceError: The accelerator failed.
             ModelError: The model does not take a camera's picture.
         """
-        from services.infer.camera_motion import CameraMotion
-        from services.infer.gate import MotionGate
+        from services.infer.answers import Answers
 
         self._prepared.clear()
-        settings = self._service.settings
-        gated = [name for name, row in settings.cameras.items() if row.motion_gate and not self._replay]
-        self._gates = {name: MotionGate() for name in gated}
-        wanted = settings.infer.camera_motion and settings.track.mode == "face"
-        self._motions = {name: CameraMotion() for name in settings.cameras} if wanted else {}
-        self._looks = self._make_looks(embedder)
+        answers = Answers(self._service.settings, embedder)
         while not self._service.stopping:
             self._service.beat("running", self._trouble or detector.placement.fallback)
             self._hear()
-            for handle in self._in_order():
-                if self._take(detector, handle):
-                    break  # hear again before the next choice
-
-    def _make_looks(self, embedder: Embedder | None) -> dict[str, Looks]:
-        if embedder is None:
-            return {}
-        from services.infer.looks import Looks
-
-        settings = self._service.settings
-        return {name: Looks(embedder, settings.infer.min_score) for name in settings.cameras}
+            batch = self._collect(detector, answers)
+            if batch:
+                self._answer(detector, answers, batch)
 
     def pause(self, seconds: float, reason: str) -> None:
         """Wait with heartbeats, holding nothing."""
@@ -130,7 +118,7 @@ class Worker:
             self._hear_frames()
         if self._control in heard:
             self._hear_control()
-        if self._lease is not None and time.monotonic_ns() >= self._lease_until_ns:
+        if self._leases and time.monotonic_ns() >= self._lease_until_ns:
             self._let_go()
 
     def _hear_frames(self) -> None:
@@ -143,7 +131,7 @@ class Worker:
             self._controls.update((row.camera, row) for row in state.cameras)
 
     def _timeout_ms(self) -> int:
-        if self._lease is None:
+        if not self._leases:
             return WAIT_MS
         return max(1, min(WAIT_MS, (self._lease_until_ns - time.monotonic_ns()) // 1_000_000))
 
@@ -151,27 +139,49 @@ class Worker:
         """The waiting handles, camera served least recently first."""
         return sorted(self._newest.values(), key=lambda handle: self._claims.served_ns(handle.camera))
 
-    def _take(self, detector: Detector, handle: FrameHandle) -> bool:
-        """Lease, claim and detect one frame; False when it is not for us."""
+    def _collect(self, detector: Detector, answers: Answers) -> list[_Taken]:
+        """Claim frames for one run: as many as there are, at most `detector.batch` that the model has to look at."""
+        batch: list[_Taken] = []
+        for handle in self._in_order():
+            taken = self._take(detector, answers, handle, batch)
+            if taken is None:
+                continue
+            batch.append(taken)
+            running = sum(frame.known is None for frame in batch)
+            if running in {0, detector.batch}:  # a still picture in front waits for nobody
+                break
+        return batch
+
+    def _take(
+        self, detector: Detector, answers: Answers, handle: FrameHandle, batch: Sequence[_Taken]
+    ) -> _Taken | None:
+        """Lease and claim one frame; None when it is not for us, or not for this batch."""
         del self._newest[handle.camera]
         interval_ns = self._interval_ns(handle.camera)
         if interval_ns is None or not self._worth_a_try(handle, interval_ns):
-            return False
+            return None
         lease = self._leased(handle)
         if lease is None:
-            return False
+            return None
+        claim = None
         try:
+            if batch and not self._fits(detector, lease.geometry, batch[0].lease.geometry):
+                self._newest[handle.camera] = handle  # for the next run
+                return None
             self._prepare(detector, lease.geometry)
             claim = self._claims.take(handle.camera, handle.captured_ns, self._index, interval_ns)
-            if claim is None:
-                self._stats.drop("claimed_elsewhere")
-                return False
-            self._keep(lease)
-            self._detect(detector, lease, claim)
         finally:
-            if lease is not self._lease:
+            if claim is None:
                 lease.release()
-        return True
+        if claim is None:
+            self._stats.drop("claimed_elsewhere")
+            return None
+        self._keep(lease, first=not batch)
+        return _Taken(lease, claim, answers.known(lease))
+
+    def _fits(self, detector: Detector, geometry: Geometry, first: Geometry) -> bool:
+        """True when frames of a geometry can go into one run with the first one, and nobody waits for their buffers."""
+        return geometry in self._prepared and detector.input_size(geometry) == detector.input_size(first)
 
     def _interval_ns(self, camera: str) -> int | None:
         """Least time between two detected frames of a camera; None when it is switched off."""
@@ -217,53 +227,40 @@ class Worker:
                 detector.prepare(geometry)
             self._prepared.add(geometry)
 
-    def _detect(self, detector: Detector, lease: Lease, claim: Claim) -> None:
-        """Detect, tell, and keep the lease for a while: whoever hears of the result may want the pixels."""
-        handle, geometry = lease.handle, lease.geometry
-        found, ran = self._find(detector, lease)
-        motion = self._motion(lease, found, ran)
-        looks = self._looks.get(handle.camera)
-        seen = looks.look(lease.planes, geometry, handle, found) if looks else ()
-        finished_ns = time.monotonic_ns()
-        self._lease_until_ns = finished_ns + IDLE_LEASE_NS
-        self._results.send(
-            DetectionResult(handle, claim, geometry.width, geometry.height, finished_ns, *found, *motion, *seen)
-        )
-        self._stats.count("frames")
-        self._stats.count("faces", len(found.scores))
-        self._stats.latency("wait", claim.claimed_ns - handle.captured_ns)
-        if not ran:
-            self._stats.count("still")
-            return
+    def _answer(self, detector: Detector, answers: Answers, batch: Sequence[_Taken]) -> None:
+        """Detect, tell, and keep the leases for a while: whoever hears of the results may want the pixels."""
+        found = iter(self._run(detector, [frame.lease for frame in batch if frame.known is None]))
+        for frame in batch:
+            faces = frame.known if frame.known is not None else next(found)
+            if frame.known is None:
+                answers.ran(frame.lease, faces)
+            else:
+                self._stats.count("still")
+            result = answers.make(frame.lease, frame.claim, faces, ran=frame.known is None)
+            self._results.send(result)
+            self._lease_until_ns = result.finished_ns + IDLE_LEASE_NS
+            self._stats.count("frames")
+            self._stats.count("faces", len(faces.scores))
+            self._stats.latency("wait", frame.claim.claimed_ns - frame.lease.handle.captured_ns)
+
+    def _run(self, detector: Detector, leases: Sequence[Lease]) -> list[Detections]:
+        """Faces of frames that the model has to look at, by one run."""
+        if not leases:
+            return []
+        self._service.placement.ease()
+        found = detector.detect_all([(lease.planes, lease.geometry) for lease in leases])
+        if len(leases) > 1:
+            self._stats.count("batched", len(leases))
         for name, duration_ns in detector.laps._asdict().items():
             self._stats.latency(name, duration_ns)
+        return found
 
-    def _find(self, detector: Detector, lease: Lease) -> tuple[Detections, bool]:
-        """Faces of a frame, and whether the model was run for them: not while the picture stands still."""
-        gate, now_ns = self._gates.get(lease.handle.camera), time.monotonic_ns()
-        if gate is not None and (known := gate.answer(lease.planes, now_ns)) is not None:
-            return known, False
-        self._service.placement.ease()
-        found = detector.detect(lease.planes, lease.geometry)
-        if gate is not None:
-            gate.ran(found, now_ns)
-        return found, True
-
-    def _motion(self, lease: Lease, found: Detections, ran: bool) -> tuple[int, NDArray[np.float32]]:
-        """How the camera moved since the frame before."""
-        camera = self._motions.get(lease.handle.camera)
-        if camera is None:
-            return STILL
-        if not ran:  # the gate has just seen that nothing changed
-            return camera.stood(lease.handle, found.boxes)
-        return camera.follow(lease.planes, lease.handle, found.boxes, lease.geometry.width)
-
-    def _keep(self, lease: Lease) -> None:
-        """Hold this lease instead of the one before."""
-        self._let_go()
-        self._lease = lease
+    def _keep(self, lease: Lease, *, first: bool) -> None:
+        """Hold this lease, the first one of a batch instead of those before."""
+        if first:
+            self._let_go()
+        self._leases.append(lease)
 
     def _let_go(self) -> None:
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            lease.release()
+        while self._leases:
+            self._leases.pop().release()

@@ -9,7 +9,7 @@ import pytest
 from common.errors import ConfigError, ModelError
 from common.pixels import Geometry, PixelFormat
 from common.settings import InferSettings
-from services.infer.detector import MAX_PLANS, Picture, build_detector
+from services.infer.detector import MAX_PLANS, build_detector
 
 OWN = {
     "yunet_n_dynamic.onnx": ("yunet", "bgr", "0, 0, 0", 1.0),
@@ -178,11 +178,11 @@ def test_frames_of_several_cameras_in_one_run_are_answered_as_alone(name, model,
         np.zeros((720, 1280, 3)),
     ]
     pictures = [
-        Picture([image.astype(np.uint8)], Geometry(image.shape[1], image.shape[0], PixelFormat.BGR)) for image in photos
+        ([image.astype(np.uint8)], Geometry(image.shape[1], image.shape[0], PixelFormat.BGR)) for image in photos
     ]
     grey = Geometry(1280, 720, PixelFormat.GRAY)
-    pictures.append(Picture([cv2.cvtColor(photos[0], cv2.COLOR_BGR2GRAY)], grey))
-    assert len({both.input_size(picture.geometry) for picture in pictures}) == 1
+    pictures.append(([cv2.cvtColor(photos[0], cv2.COLOR_BGR2GRAY)], grey))
+    assert len({both.input_size(geometry) for _, geometry in pictures}) == 1
     for chosen in (pictures, pictures[::-1], pictures[:2], pictures[1:2], pictures[:3]):
         found = both.detect_all(chosen)
         assert min(both.laps) > 0
@@ -197,7 +197,7 @@ def test_frames_of_different_input_sizes_are_not_one_run(model):
     detector = build_detector(InferSettings(max_batch=2))
     geometries = [Geometry(width, 480, PixelFormat.GRAY) for width in (640, 854)]
     with pytest.raises(ValueError, match=r"input sizes \[\(640, 480\), \(640, 384\)\]"):
-        detector.detect_all([Picture(g.planes(np.zeros(g.frame_bytes, np.uint8)), g) for g in geometries])
+        detector.detect_all([(g.planes(np.zeros(g.frame_bytes, np.uint8)), g) for g in geometries])
 
 
 def test_buffers_of_forgotten_geometries_are_let_go(model):

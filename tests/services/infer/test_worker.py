@@ -113,9 +113,11 @@ def make_stage(make_settings, model) -> Iterator[Callable[..., Stage]]:
     model("yunet")
     made: list[Stage] = []
 
-    def build(cameras: tuple[str, ...] = ("door", "yard"), geometry: Geometry = GEOMETRY, **tree: object) -> Stage:
+    def build(
+        cameras: tuple[str, ...] = ("door", "yard"), geometry: Geometry = GEOMETRY, *, gate: bool = True, **tree: object
+    ) -> Stage:
         tree.setdefault("infer", {"width": 320})
-        rows = {camera: {"source": "pattern:320x192@30"} for camera in cameras}
+        rows = {camera: {"source": "pattern:320x192@30", "motion_gate": gate} for camera in cameras}
         made.append(Stage(make_settings(cameras=rows, **tree), geometry))
         return made[-1]
 
@@ -428,3 +430,180 @@ def test_term_ends_a_worker_with_code_0(make_stage):
     assert worker.returncode == 0
     assert not stage.rings["door"].leased()
     assert stage.rings["door"].path.exists()  # the ring is capture's
+
+
+CAMERAS = ("door", "yard", "lane", "hall")
+
+
+def together(stage: Stage, images: dict[str, np.ndarray | None]) -> list[DetectionResult]:
+    """Results, as they come, of frames that waited at the same time: the worker is stopped while they are shown."""
+    last = time.monotonic_ns() // 1_000_000
+    stage.until(lambda: time.monotonic_ns() // 1_000_000 > last)  # a claim tells times by the millisecond
+    stage.workers[0].send_signal(signal.SIGSTOP)
+    shown = {stage.show(camera, image) for camera, image in images.items()}
+    stage.workers[0].send_signal(signal.SIGCONT)
+    stage.until(lambda: {result.frame for result in stage.inbox} >= shown)
+    return [result for result in stage.inbox if result.frame in shown]
+
+
+def in_one_run(results: list[DetectionResult]) -> bool:
+    return max(r.claim.claimed_ns for r in results) < min(r.finished_ns for r in results)
+
+
+def until_in_one_run(stage: Stage, images: dict[str, np.ndarray | None]) -> list[DetectionResult]:
+    """The same, tried until the handles of all cameras have come to the worker before it began."""
+    found: list[DetectionResult] = []
+
+    def tried() -> bool:
+        found[:] = together(stage, images)
+        return in_one_run(found)
+
+    stage.until(tried)
+    return found
+
+
+def ready_for_batches(make_stage, count: int, **infer: object) -> Stage:
+    stage = make_stage(CAMERAS[:count], gate=False, infer={"width": 320, "max_batch": count, **infer})
+    stage.start(0)
+    for camera in stage.rings:
+        stage.answered(camera)
+    return stage
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_frames_that_wait_at_the_same_time_go_through_the_model_together(make_stage, photo, count):
+    stage = ready_for_batches(make_stage, count)
+    photos = [cv2.resize(photo(name), (320, 192)) for name in ("group", "single")]
+    pictures = [*photos, photos[0][:, ::-1], np.zeros_like(photos[0])]
+    images = dict(zip(stage.rings, pictures, strict=False))
+    alone = {camera: stage.answered(camera, image) for camera, image in images.items()}
+    results = until_in_one_run(stage, images)
+    assert sorted(result.frame.camera for result in results) == sorted(images)
+    claimed = [result.claim.claimed_ns for result in results]
+    finished = [result.finished_ns for result in results]
+    assert claimed == sorted(claimed)
+    assert finished == sorted(finished)
+    for result in results:
+        single = alone[result.frame.camera]
+        np.testing.assert_allclose(result.boxes, single.boxes, atol=1e-2)
+        np.testing.assert_allclose(result.scores, single.scores, atol=1e-4)
+        np.testing.assert_allclose(result.landmarks, single.landmarks, atol=1e-2)
+        assert result.claim.number > single.claim.number
+    assert len(alone["door"].boxes) == 5
+    stage.until(lambda: stage.report(0).get("totals", {}).get("batched", 0) >= count)
+    stage.until(lambda: not any(ring.leased() for ring in stage.rings.values()))
+
+
+def test_more_cameras_than_a_batch_holds_are_served_alike(make_stage):
+    stage = ready_for_batches(make_stage, 4, max_batch=2)
+    begun = next(stage.seq)
+
+    def served() -> Counter[str]:
+        return Counter(result.frame.camera for result in stage.inbox if result.frame.seq > begun)
+
+    def shown_more_often_than_they_are_answered() -> bool:
+        for camera in stage.rings:
+            stage.show(camera)
+        stage.hear(1)
+        return served().total() >= 400
+
+    stage.until(shown_more_often_than_they_are_answered)
+    assert set(served()) == set(stage.rings)
+    assert min(served().values()) >= 0.7 * max(served().values())
+    stage.until(lambda: stage.report(0).get("totals", {}).get("batched", 0) >= 2)
+
+
+def test_frame_that_is_gone_does_not_spoil_the_others(make_stage):
+    stage = ready_for_batches(make_stage, 3)
+    stage.workers[0].send_signal(signal.SIGSTOP)
+    gone = stage.show("yard")
+    assert gone is not None
+    slots = stage.rings["yard"].slots
+    for _ in range(slots):  # capture goes on: the frame that the worker was told of last is written over
+        slot = stage.rings["yard"].acquire()
+        if slot is not None:
+            stage.rings["yard"].publish(slot, next(stage.seq), time.monotonic_ns(), 0)
+    shown = {stage.show(camera) for camera in ("door", "lane")}
+    stage.workers[0].send_signal(signal.SIGCONT)
+    stage.until(lambda: {result.frame for result in stage.inbox} >= shown)
+    stage.until(lambda: stage.report(0).get("drops", {}).get("overwritten", 0) >= 1)
+    assert gone not in [result.frame for result in stage.inbox]
+    stage.answered("yard")
+
+
+def test_cameras_of_another_input_size_have_a_run_of_their_own(make_stage):
+    stage = make_stage(CAMERAS[:3], gate=False, infer={"width": 320, "max_batch": 3})
+    stage.rings["yard"].close()
+    stage.rings["yard"] = RingWriter(stage.settings, "yard", Geometry(192, 320, PixelFormat.BGR))
+    stage.start(0)
+    for camera in stage.rings:
+        stage.answered(camera)
+    until_in_one_run(stage, dict.fromkeys(("door", "lane")))
+    for _ in range(5):
+        results = {result.frame.camera: result for result in together(stage, dict.fromkeys(stage.rings))}
+        assert (results["yard"].width, results["yard"].height) == (192, 320)
+        for other in ("door", "lane"):
+            assert not in_one_run([results["yard"], results[other]])
+
+
+def test_still_cameras_stay_out_of_the_batch_and_results_keep_the_order_of_the_claims(make_stage):
+    stage = make_stage(CAMERAS[:3], infer={"width": 320, "max_batch": 2})
+    stage.start(0)
+    noise = np.random.default_rng(1)
+
+    def moving() -> np.ndarray:
+        return noise.integers(0, 256, (192, 320, 3), np.uint8)
+
+    for camera in stage.rings:
+        stage.answered(camera)
+    stage.until(lambda: stage.answered("yard") and stage.report(0).get("totals", {}).get("still", 0) >= 3)
+
+    def both_moving_ones_in_one_run() -> bool:
+        results = together(stage, {"door": moving(), "yard": None, "lane": moving()})
+        claimed = [result.claim.claimed_ns for result in results]
+        assert claimed == sorted(claimed)
+        return in_one_run([result for result in results if result.frame.camera != "yard"])
+
+    stage.until(both_moving_ones_in_one_run)
+
+
+def test_two_workers_with_batches_take_no_frame_twice_and_keep_the_order(make_stage):
+    stage = make_stage(CAMERAS, gate=False, infer={"width": 320, "workers": 2, "max_batch": 3})
+    stage.start(0)
+    stage.start(1)
+    stage.ready(0, 1)
+    for camera in stage.rings:
+        stage.answered(camera)
+    begun, rounds = next(stage.seq), 0
+
+    def shared() -> bool:
+        nonlocal rounds
+        rounds += 1
+        for camera in stage.rings:
+            stage.show(camera)
+        stage.hear(4)
+        batched = sum(stage.report(index).get("totals", {}).get("batched", 0) for index in (0, 1))
+        owners = {result.claim.owner for result in stage.inbox if result.frame.seq > begun}
+        return rounds >= 150 and batched > 0 and owners == {0, 1}
+
+    stage.until(shared)
+    taken = Counter((r.frame.camera, r.frame.seq) for r in stage.inbox)
+    assert max(taken.values()) == 1
+    for owner in (0, 1):
+        claimed = [result.claim.claimed_ns for result in stage.inbox if result.claim.owner == owner]
+        assert claimed == sorted(claimed)
+
+    def numbers(camera: str) -> list[int]:
+        return sorted(r.claim.number for r in stage.inbox if r.frame.camera == camera and r.frame.seq > begun)
+
+    for camera in stage.rings:  # no claim without a result
+        stage.until(lambda camera=camera: (found := numbers(camera)) == list(range(found[0], found[0] + len(found))))
+        assert len(numbers(camera)) > 1
+
+
+def test_model_that_takes_one_picture_ends_a_worker_that_shall_take_batches(make_stage, make_model):
+    path: Path = make_model({"scores": np.zeros((1, 4, 2), np.float32)}, 'decoder = "ulfg"')
+    worker = make_stage(infer={"model": str(path), "max_batch": 2}).start(0)
+    _, told = worker.communicate(timeout=DEADLINE_S)
+    assert worker.returncode == 2
+    assert b"batch axis that is fixed to 1, so infer.max_batch=2 cannot be: set it to 1" in told
