@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 import zmq
 
-from common.config import make_private
 from common.errors import ConfigError, DeviceError, RingError, WireError
+from common.private import make_private
 from common.shm import flock_file
 from common.stats import Stats
 from common.wire import TOPICS, Topic

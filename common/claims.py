@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from common.config import make_private
 from common.errors import RingError
+from common.private import make_private
 from common.settings import Settings
 from common.shm import SHM, lock_bytes, segment_name, try_lock, unlock
 from common.wire import Claim

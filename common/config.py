@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import ConfigError
+from common.private import make_private, private_file
 from common.settings import Settings
 from common.settings_problems import cross_checks, describe, report
 from common.settings_types import build
@@ -92,26 +93,10 @@ def write_resolved(settings: Settings) -> tuple[str, Path]:
     path = Path(settings.runtime_dir) / "settings.json"
     make_private(path.parent)
     temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(private_file(temporary), "w") as file:
         json.dump(dataclasses.asdict(settings), file)
     temporary.replace(path)
     return RESOLVED, path
-
-
-def make_private(directory: Path) -> Path:
-    """Make a directory (and its parents) that only its owner may enter; returns it.
-
-    Raises:
-        ConfigError: It cannot be made or written.
-    """
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(directory, os.W_OK | os.X_OK):
-            raise PermissionError(13, "not writable", str(directory))
-    except OSError as error:
-        raise ConfigError(f"directory {directory}: {error.strerror}; choose another one or change its owner") from error
-    return directory
 
 
 def cache_dir() -> Path:
@@ -154,8 +139,8 @@ def environment_keys() -> Iterator[tuple[list[str], Any]]:
         if name.startswith(PREFIX):
             try:
                 yield name.removeprefix(PREFIX).lower().split("__"), yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise ConfigError(f"{name}: not a YAML value: {error}") from error
+            except yaml.YAMLError:
+                raise ConfigError(f"{name}: not a YAML value; quote a text with signs of YAML") from None
 
 
 def find() -> Path:
@@ -180,8 +165,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:  # its own words show the line, and a secret may stand there
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(f"{path}: not readable as YAML: {where}{error.problem or error.context}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a mapping expected, like `cameras: ...`")
     return tree
@@ -235,10 +224,10 @@ def _with_directories(settings: Settings, base: Path) -> Settings:
     state = settings.state_dir or str(
         Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state") / "vedette" / settings.node
     )
-    fallback = f"/tmp/vedette-{os.getuid()}"  # noqa: S108 - made with mode 0700 and owner checked before use
-    runtime = settings.runtime_dir or str(
-        Path(os.environ.get("XDG_RUNTIME_DIR") or fallback) / "vedette" / settings.node
-    )
+    fallback = f"/tmp/vedette-{os.getuid()}"  # noqa: S108 - `make_private` refuses it when somebody else has made it
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or fallback) / "vedette" / settings.node
+    if settings.runtime_dir:
+        runtime = (base / Path(settings.runtime_dir).expanduser()).resolve()
     library = settings.infer.provider_library
     if library:
         whole = str((base / Path(library).expanduser()).resolve())
@@ -246,5 +235,5 @@ def _with_directories(settings: Settings, base: Path) -> Settings:
     return dataclasses.replace(
         settings,
         state_dir=str((base / Path(state).expanduser()).resolve()),
-        runtime_dir=str((base / Path(runtime).expanduser()).resolve()),
+        runtime_dir=str(runtime),
     )

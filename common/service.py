@@ -23,6 +23,7 @@ from common.fleet import FLEET
 from common.guard import Guard
 from common.heartbeat import DUMP_SIGNAL, Heartbeat
 from common.placement import Placement
+from common.private import UMASK, make_private
 from common.pulse import Pulse
 from common.settings import Settings
 from common.stats import Stats, stats_path, write_json
@@ -57,8 +58,8 @@ class Service:
         self.family, self.argument, self.settings = family, argument, settings
         self.name = f"{family}:{argument}" if argument else family
         self.stats = Stats()
-        self.runtime_dir = config.make_private(Path(settings.runtime_dir))
-        self.state_dir = config.make_private(Path(settings.state_dir))
+        self.runtime_dir = make_private(Path(settings.runtime_dir))
+        self.state_dir = make_private(Path(settings.state_dir))
         self.placement = Placement(family, self.name, settings)
         self._stop = False
         self._hang_s = HANG_S
@@ -198,7 +199,7 @@ def run(family: str, main: Callable[[Service], None]) -> NoReturn:
     """
     name, runtime_dir = family, None
     try:
-        os.umask(0o077)
+        os.umask(UMASK)
         argument = _argument(family)
         name = f"{family}:{argument}" if argument else family
         settings = config.for_service()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from common.addresses import names_secret, shown
 from common.fleet import FLEET, members
 from common.settings import Settings
 from common.settings_types import keys_at
@@ -43,9 +44,15 @@ def describe(error: Mapping[str, Any]) -> str:
         return f"{key}: unknown key; {hint}"
     if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{key}: missing"
-    value = "a secret" if location[-1] == "password" else repr(error.get("input"))
+    value = "a secret" if _may_be_secret(location, error.get("input")) else shown(repr(error.get("input")))
     message = str(error["msg"]).replace("Input should", "it should")
     return f"{key}={value[:80]}: {message}"
+
+
+def _may_be_secret(location: list[str], value: Any) -> bool:
+    """True for the value of a secret, and for what stands where a group with a secret in it was expected."""
+    hides = any(map(names_secret, [*location, *keys_at(location)]))
+    return hides or (isinstance(value, dict) and any(names_secret(str(key)) for key in value))
 
 
 def cross_checks(settings: Settings) -> Iterator[str]:

@@ -10,6 +10,8 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
+from common.private import private_file
+
 WINDOW_S = 5  # latencies are told over the last five reports
 MAX_SAMPLES = 2000  # a second; more are not kept (240 fps on 8 cameras are 1,920)
 
@@ -82,8 +84,7 @@ def write_json(path: Path, value: Any) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as file:
+        with os.fdopen(private_file(temporary), "w") as file:
             json.dump(value, file)
         temporary.replace(path)
     except OSError:

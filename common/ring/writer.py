@@ -15,10 +15,10 @@ from typing import Self
 
 import numpy as np
 
-from common.config import make_private
 from common.errors import RingError
 from common.fleet import ring_slots
 from common.pixels import Geometry, Plane
+from common.private import make_private
 from common.ring.layout import HEADER, LAYOUT, LINE_BYTES, LINES_START, MAGIC, align, allocate
 from common.settings import Settings
 from common.shm import SHM, flock_file, lock_bytes, segment_name, segments, try_lock, unlock

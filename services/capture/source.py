@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from common.addresses import shown
 from common.errors import ConfigError, VedetteError
 from common.pixels import Geometry, Plane
 from common.ring.writer import RingWriter, WriteSlot
@@ -126,7 +127,7 @@ def make_source(settings: CameraSettings, stats: Stats, *, paced: bool = True) -
         return _load(name)(rest, settings, stats, paced)
     if not colon or scheme not in SOURCES:
         choices = ", ".join(f"{name}:" for name in sorted(SOURCES))
-        raise ConfigError(f"source {settings.source!r}: choose one of {choices}, or module:Class?argument")
+        raise ConfigError(f"source {shown(settings.source)!r}: choose one of {choices}, or module:Class?argument")
     return _load(SOURCES[scheme])(rest, settings, stats, paced)
 
 

@@ -8,6 +8,7 @@ import time
 import av
 import av.error
 
+from common.addresses import shown
 from common.errors import DeviceError
 from common.pixels import Geometry, PixelFormat, Plane
 from common.settings import CameraSettings
@@ -146,6 +147,5 @@ class StreamSource:
         return (getattr(error, "strerror", None) or str(error)).replace(self._url, self._shown())
 
     def _shown(self) -> str:
-        """The address without its user and password."""
-        scheme, separator, rest = self._url.partition("://")
-        return scheme + separator + rest.rpartition("@")[2]
+        """The address without its secrets."""
+        return shown(self._url)

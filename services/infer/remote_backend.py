@@ -17,6 +17,7 @@ import tritonclient.grpc as client
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from common.addresses import shown
 from common.errors import ConfigError, DeviceError, ModelError
 from common.settings import InferSettings
 from services.infer.backends import Placement
@@ -117,7 +118,7 @@ class Server:
         self._version, self._timeout_s = remote.version, remote.timeout_ms / 1000
         self.name = f"{self._model} at {remote.url}"
         if "://" in remote.url or ":" not in remote.url:
-            raise ConfigError(f"infer.remote.url={remote.url!r}: host:port of the gRPC port expected, without a scheme")
+            raise ConfigError(f"infer.remote.url={shown(remote.url)!r}: host:port of the gRPC port, without a scheme")
         self._client = client.InferenceServerClient(remote.url, ssl=remote.tls)
         self.watch = Watch(self.name, remote.retry_s)
 

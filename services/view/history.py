@@ -13,6 +13,7 @@ from common.errors import ConfigError
 from common.eventlog import Event, EventLogReader
 
 MOST = 1000
+MOST_ROW = 2**63 - 1  # SQLite holds no larger number
 EVENT_ID = re.compile(r"[0-9A-Za-z]{10,40}\Z")
 
 
@@ -31,6 +32,7 @@ class History:
             after: Only rows that follow this one; None for the newest of all.
         """
         limit = max(1, min(limit, MOST))
+        after = None if after is None else max(-1, min(after, MOST_ROW))
         try:
             rows = self._log.latest(limit) if after is None else self._log.after(after, limit)[::-1]
             last = rows[0].rowid if rows else after if after is not None else 0

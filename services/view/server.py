@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import threading
 import time
@@ -12,11 +13,11 @@ from typing import Any
 import uvicorn
 
 from common.errors import ConfigError, DeviceError
+from services.view.patience import CONNECTIONS, Connection, end_the_late
 
 SILENT_S = 4.0
 TICK_S = 0.2  # how often the server's loop proves that it comes round
 UNSENT_BYTES = 128 * 1024  # in the kernel for a slow viewer: older pictures are skipped, not queued
-CONNECTIONS = 200
 TCP_NOTSENT_LOWAT = 25  # Linux; Python 3.11 has no name for it
 
 
@@ -31,9 +32,10 @@ class Server:
             ConfigError: The address is none of this machine, or the port needs rights.
         """
         self._socket = bind(host, port)
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # odd requests of strangers must not fill the log
         config = uvicorn.Config(
             application,
-            http="h11",
+            http=Connection,
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -68,9 +70,13 @@ class Server:
             ticking.cancel()
 
     async def _tick(self) -> None:
-        """Prove that the loop goes round; uvicorn's notice goes by the wall clock and stops when that goes back."""
+        """Close what only waits, and prove that the loop goes round.
+
+        uvicorn's own notice of time goes by the wall clock and stops when that goes back.
+        """
         while True:
             self._alive_at = time.monotonic()
+            end_the_late(self._server.server_state.connections)
             await asyncio.sleep(TICK_S)
 
 

@@ -50,6 +50,13 @@ def test_everything_but_cameras_has_a_default(tmp_path: Path) -> None:
         ("- a\n", "a mapping expected"),
         (GOOD + "mqtt: {username: '${VD_NOT_SET}'}\n", r"mqtt\.username: \$\{VD_NOT_SET\} is not set"),
         (GOOD + "mqtt: {password_file: nowhere, username: a}\n", "password_file"),
+        ("cameras: {door: 'rtsp://u:hunter2@h/x'}\n", r"cameras\.door='rtsp://h/x': it should be"),
+        ("cameras: {door: {source: ['rtsp://u:hunter2@h/x']}}\n", r"source=\['rtsp://h/x'\]: it should be"),
+        (GOOD + "rtsp: {push: {door: 'rtsp://u:hunter2@h/x'}}\n", r"rtsp\.push\.door='rtsp://h/x'"),
+        (GOOD + "mqtt: hunter2\n", "mqtt=a secret"),
+        (GOOD + "mqtt: [{password: hunter2}]\n", "mqtt=a secret"),
+        (GOOD + "view: {password: [hunter2]}\n", "view.password=a secret"),
+        (GOOD + "mqtt: {password: hunter2]}\n", "not readable as YAML: line 3, column 25: "),
     ],
 )
 def test_wrong_settings_name_key_value_and_what_is_allowed(tmp_path: Path, text: str, message: str) -> None:

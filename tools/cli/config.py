@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import typer
 
+from common.addresses import MASK, names_secret, shown
 from tools.cli.node import JsonFlag, load_settings
 
 config_app = typer.Typer(help="The settings: their schema, and as they are used.", no_args_is_help=True)
@@ -60,10 +60,7 @@ def show(context: typer.Context, as_json: JsonFlag = False) -> None:
     from tools.cli.output import print_json
 
     tree = dataclasses.asdict(load_settings(context))
-    for section in ("mqtt", "view", "rtsp"):
-        if tree[section]["password"] is not None:
-            tree[section]["password"] = "********"  # noqa: S105
-    tree = _without_passwords(tree)
+    tree = _without_secrets(tree)
     if as_json:
         print_json(tree)
         return
@@ -72,10 +69,13 @@ def show(context: typer.Context, as_json: JsonFlag = False) -> None:
     typer.echo(yaml.safe_dump(tree, sort_keys=False), nl=False)
 
 
-def _without_passwords(value: Any) -> Any:
-    """The tree with the passwords in its addresses hidden."""
+def _without_secrets(value: Any) -> Any:
+    """The tree with its passwords hidden, and those in its addresses."""
     if isinstance(value, dict):
-        return {key: _without_passwords(item) for key, item in value.items()}
+        return {
+            key: MASK if item is not None and names_secret(str(key)) else _without_secrets(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_without_passwords(item) for item in value]
-    return re.sub(r"(://[^/@:]*:)[^/]*@", r"\1********@", value) if isinstance(value, str) else value
+        return [_without_secrets(item) for item in value]
+    return shown(value, f"{MASK}@") if isinstance(value, str) else value

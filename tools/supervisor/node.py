@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from common.config import RESOLVED, child_environment, make_private, write_resolved
+from common.config import RESOLVED, child_environment, write_resolved
 from common.errors import ConfigError, DeviceError, VedetteError
+from common.private import UMASK, make_private, private_file
 from common.settings import Settings
 from common.shm import flock_file, remove_segments
 from common.stats import read_json, write_json
@@ -47,7 +48,10 @@ def running(settings: Settings) -> int | None:
 
 
 def prepare(settings: Settings, directory: Path) -> list[str]:
-    """Write what supervisord and the services read; returns the command that starts supervisord."""
+    """Write what supervisord and the services read; returns the command that starts supervisord.
+
+    That has to be run with the umask `UMASK`: its files and logs are nobody else's.
+    """
     make_private(Path(settings.runtime_dir))
     make_private(Path(settings.state_dir))
     make_private(Path(settings.state_dir) / "logs")
@@ -76,6 +80,7 @@ def run_in_foreground(settings: Settings, directory: Path) -> NoReturn:
     command = prepare(settings, directory)
     os.set_inheritable(lock, True)
     os.chdir(directory)
+    os.umask(UMASK)
     os.execve(command[0], command, child_environment())  # noqa: S606 - our own interpreter
 
 
@@ -96,7 +101,7 @@ def start_in_background(settings: Settings, directory: Path, *, tethered: bool =
         if tethered:
             command = [sys.executable, "-P", str(Path(__file__).with_name("tether.py")), *command]
         log = Path(settings.state_dir) / "logs" / "supervisord.out"
-        with log.open("wb") as out:
+        with os.fdopen(private_file(log), "wb") as out:
             child = subprocess.Popen(
                 command,
                 cwd=directory,
@@ -106,6 +111,7 @@ def start_in_background(settings: Settings, directory: Path, *, tethered: bool =
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=UMASK,
             )
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(child.pid).encode(), 0)
@@ -202,7 +208,8 @@ def _write(plan: Plan) -> Path:
     path = Path(plan.runtime_dir) / "supervisord.conf"
     text = render(plan)
     write_json(Path(plan.runtime_dir) / "plan.json", dataclasses.asdict(plan))
-    path.write_text(text, encoding="utf-8")
+    with os.fdopen(private_file(path), "w", encoding="utf-8") as file:
+        file.write(text)
     return path
 
 

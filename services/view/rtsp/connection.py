@@ -20,7 +20,7 @@ from services.view.rtsp.stream import Stream
 
 METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER"
 TIMEOUT_S = 60.0  # told to clients, which then ask for something more often
-FIRST_S = 10.0  # for the first request
+FIRST_S = 10.0  # for the first request, and for the password
 PICTURE_S = 8.0  # a description waits so long for the first picture
 LOOK_S = 2.0
 
@@ -44,7 +44,17 @@ class Connection:
         self._peer = str((writer.get_extra_info("peername") or ("",))[0])
         self._camera = self._session = ""
         self._outlet: Outlet | None = None
+        self._is_known = password is None
         self._heard_at = time.monotonic()
+
+    @property
+    def is_stranger(self) -> bool:
+        """True until it knows the password, where one is asked."""
+        return not self._is_known
+
+    def send_away(self) -> None:
+        """End it; `serve` returns soon."""
+        self._writer.transport.abort()
 
     async def serve(self) -> None:
         """Answer requests until the client leaves, is silent without playing, or takes nothing."""
@@ -63,10 +73,11 @@ class Connection:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, WireError):
             while True:
                 message = await read(self._reader)
-                self._heard_at = time.monotonic()
                 if message is not None:
                     self._writer.write(await self._answer(message))
                     await self._writer.drain()
+                if self._is_known:  # a stranger's words do not hold its place
+                    self._heard_at = time.monotonic()
 
     async def _watch(self) -> None:
         """End when the session has timed out. One that plays lives as long as it takes what is sent."""
@@ -113,6 +124,7 @@ class Connection:
         if given and not self._brake.wait_s(self._peer):
             if self._challenge.accepts(given, request.start[0]):
                 self._brake.passed(self._peer)
+                self._is_known = True
                 return None
             self._brake.failed(self._peer)
         wait_s = self._brake.wait_s(self._peer)

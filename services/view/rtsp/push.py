@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from common.addresses import shown
 from common.errors import DeviceError, WireError
 from services.view.rtsp.credentials import authorize
 from services.view.rtsp.messages import HEAD_BYTES, VERSION, Message, compose, read
@@ -34,7 +35,7 @@ class Target:
     """Where to push.
 
     Attributes:
-        url: Without user and password; fit to be told.
+        url: Without user and password.
         host: Name or address.
         port: TCP port.
         is_secure: True for TLS.
@@ -91,13 +92,13 @@ class Push:
 
     def summary(self) -> dict[str, Any]:
         """For the page."""
-        return {"to": self.target.url, "state": self.state, "reason": self.reason, "since": round(self.since, 3)}
+        return {"to": shown(self.target.url), "state": self.state, "reason": self.reason, "since": round(self.since, 3)}
 
     def _enter(self, state: str, reason: str = "") -> None:
         if (state, reason) != (self.state, self.reason):
             told = state != "connecting" and (state, reason) != ("waiting", self.reason)
             log.log(logging.INFO if told else logging.DEBUG, "push state=%s reason=%s camera=%s to=%s",
-                    state, reason or "none", self.camera, self.target.url)  # fmt: skip
+                    state, reason or "none", self.camera, shown(self.target.url))  # fmt: skip
             self.since = time.time()
         self.state, self.reason = state, reason
 

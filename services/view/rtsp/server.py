@@ -69,7 +69,7 @@ class Rtsp:
         ]
         self.problem = ""
         self._brake = Brake()
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[Connection, None] = {}  # in the order in which they came
         self._server: asyncio.Server | None = None
         self._retry_at = 0.0
         self._thread = threading.Thread(target=self._loop.run_forever, name="rtsp", daemon=True)
@@ -127,16 +127,20 @@ class Rtsp:
         }
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._clients) >= CLIENTS:
-            writer.write(answer(453, {"CSeq": "0"}))
-            writer.close()
-            return
-        self._clients.add(task)
+        if len(self._clients) >= CLIENTS:
+            oldest = next((client for client in self._clients if client.is_stranger), None)
+            if oldest is None:
+                writer.write(answer(453, {"CSeq": "0"}))
+                writer.close()
+                return
+            del self._clients[oldest]
+            oldest.send_away()
+        client = Connection(self.streams, self._settings, self._password, self._brake, reader, writer)
+        self._clients[client] = None
         try:
-            await Connection(self.streams, self._settings, self._password, self._brake, reader, writer).serve()
+            await client.serve()
         finally:
-            self._clients.discard(task)
+            self._clients.pop(client, None)
 
     async def _end(self) -> None:
         if self._server is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -13,6 +14,7 @@ import pytest
 from common.eventlog import Event, EventLogWriter, boot_id
 from common.settings import EventSettings
 from common.wire import Command
+from services.view.patience import CONNECTIONS
 
 EVENT = "01JDABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -186,6 +188,9 @@ def test_events_and_faces_come_from_the_state_directory(page) -> None:
     assert page.ask(f"/faces/{EVENT}.jpg")[2] == b"\xff\xd8 face"
     assert json.loads(page.ask("/api/events")[2])["events"][0]["face"] == f"faces/{EVENT}.jpg"
     assert page.ask("/api/events?limit=many")[0] == 400
+    for number in ("9" * 30, "-" + "9" * 30):
+        status, _, data = page.ask(f"/api/events?after={number}&limit={number}")
+        assert (status, json.loads(data)["problem"]) == (200, "")
 
 
 def test_metrics_can_be_read_by_prometheus(page, producer, until) -> None:
@@ -198,6 +203,41 @@ def test_metrics_can_be_read_by_prometheus(page, producer, until) -> None:
     assert families["vedette_camera_faces"].samples[0].value == 1
     up = {sample.labels["process"]: sample.value for sample in families["vedette_process_up"].samples}
     assert (up["view"], up["track"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nX: a",
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+    ],
+)
+def test_whoever_does_not_come_to_the_point_takes_no_place_and_is_sent_away(
+    start_view: Callable, until: Callable, begun: bytes
+) -> None:
+    page = start_view(password="hush")
+    idle = [socket.create_connection(("127.0.0.1", page.port), 30) for _ in range(CONNECTIONS + 20)]
+    with contextlib.ExitStack() as stack:
+        for one in idle:
+            stack.enter_context(one)
+            with contextlib.suppress(ConnectionError):  # the first of them have lost their places already
+                one.sendall(begun)
+        until(lambda: page.ask("/healthz")[0] == 200)  # all of them at once are a moment's work
+        for one in idle:
+            with contextlib.suppress(ConnectionError):
+                while one.recv(1000):  # some were told to come later; then the connection ends
+                    pass
+
+
+def test_a_request_that_comes_in_pieces_is_answered(page) -> None:
+    with socket.create_connection(("127.0.0.1", page.port), 10) as one:
+        for piece in (b"GET /heal", b"thz HTTP/1.1\r\nHost: local", b"host\r\n\r\n"):
+            one.sendall(piece)
+        answers = one.makefile("rb")
+        assert answers.readline().startswith(b"HTTP/1.1 200")
+        one.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert any(line.startswith(b"HTTP/1.1 200") for line in answers)
 
 
 def test_head_of_a_stream_ends(page) -> None:

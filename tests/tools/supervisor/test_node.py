@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from common.config import child_environment
 from common.errors import ConfigError, DeviceError, RingError
+from common.private import UMASK
 from common.settings import Settings
 from common.shm import segments
 from common.stats import read_stats
@@ -63,6 +65,29 @@ def test_status_has_the_promised_fields_up_and_down(small: Settings, node_dir: P
         assert all(camera.keys() >= CAMERA_KEYS for camera in status["cameras"])
     assert {row["state"] for row in down["processes"]} == {"STOPPED"}
     assert all(row["pss_mb"] > 1 for row in up["processes"] if row["name"] == "track")
+
+
+def test_no_file_of_a_node_is_open_to_others_whatever_the_umask(small: Settings, node_dir: Path) -> None:
+    before = os.umask(0)
+    try:
+        child = start_in_background(small, node_dir)
+    finally:
+        os.umask(before)
+    try:
+        _nothing_is_open_to_others(small, child.pid)
+    finally:
+        stop(small)
+        child.wait(DEADLINE_S)
+
+
+def _nothing_is_open_to_others(small: Settings, supervisor: int) -> None:
+    until(lambda: segments(small.runtime_dir) and (Path(small.state_dir) / "logs" / "track.log").exists())
+    mask = re.search(r"Umask:\s+(\d+)", Path(f"/proc/{supervisor}/status").read_text())
+    assert mask is not None
+    assert int(mask[1], 8) == UMASK
+    mine = [path for root in (small.runtime_dir, small.state_dir) for path in [Path(root), *Path(root).rglob("*")]]
+    assert {path.name for path in mine} >= {"supervisord.conf", "supervisord.pid", "supervisor.sock", "track.log"}
+    assert [str(path) for path in [*mine, *segments(small.runtime_dir)] if path.lstat().st_mode & 0o077] == []
 
 
 def test_nothing_is_left_after_the_end(small: Settings, node_dir: Path) -> None:

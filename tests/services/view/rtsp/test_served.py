@@ -20,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.wire import CameraControl
+from services.view.rtsp.server import CLIENTS
 
 FACE = (200, 100, 300, 220)
 TCP = {"rtsp_transport": "tcp"}
@@ -227,6 +228,28 @@ def test_password_is_asked_by_digest_and_basic_and_guessing_is_slowed_down(
     status, headers, _ = client.ask("DESCRIBE", "", basic)
     assert (status, "retry-after" in headers) == (401, True)  # the right one has to wait too
     assert page.state()["rtsp"]["enabled"]
+
+
+def test_strangers_take_no_place_from_those_who_know_the_password(
+    start_view: Callable, produce: Callable, connect
+) -> None:
+    page = start_view(rtsp={"enabled": True, "port": free_port(), "password": PASSWORD})
+    produce(page)
+    url = f"rtsp://127.0.0.1:{page.settings.rtsp.port}/door"
+    strangers = [connect(url) for _ in range(CLIENTS + 8)]
+    basic = "Authorization: Basic bWU6b3BlbiBzZXNhbWU="
+    known = connect(url)
+    assert known.ask("DESCRIBE", "", basic)[0] == 200
+    gone = set()
+    deadline = time.monotonic() + 60
+    while len(gone) < len(strangers):  # whatever they say, they are sent away
+        assert time.monotonic() < deadline
+        for stranger in set(strangers) - gone:
+            try:
+                stranger.ask("OPTIONS")
+            except (OSError, IndexError):
+                gone.add(stranger)
+        assert known.ask("GET_PARAMETER", "", basic)[0] == 200
 
 
 def test_other_addresses_need_a_password(start_view: Callable) -> None:
