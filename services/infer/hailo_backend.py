@@ -49,7 +49,7 @@ class HailoBackend:
             raise ModelError(f"{path.name}: the backend hailo runs .hef files; Hailo's Dataflow Compiler makes them")
         if layout != "nhwc":
             raise ConfigError(f"{path.with_suffix('.toml').name}: input.layout={layout!r}; a .hef wants 'nhwc'")
-        self._path = path
+        self._path, self._batch = path, settings.max_batch
         self._device = _open(settings)
         self._model = self._read()
         only = self._model.inputs[0]
@@ -58,15 +58,15 @@ class HailoBackend:
         self.placement = Placement(f"Hailo {settings.device or ''}".strip(), {"Hailo": 1})
         self._configured = self._configure()
 
-    def bind(self, size: tuple[int, int]) -> HailoBound:
-        """Buffers for the model's input size, after one run.
+    def bind(self, size: tuple[int, int], batch: int = 1) -> HailoBound:
+        """Buffers for the model's input size and so many pictures, after one run.
 
         Raises:
             ModelError: It is another size.
             DeviceError: The device failed.
         """
         check_size(self._path.name, self._model.inputs[0].name, self.fixed_size, size)
-        bound = HailoBound(self._configured, self._model)
+        bound = HailoBound(self._configured, self._model, batch)
         bound.run()
         return bound
 
@@ -81,7 +81,7 @@ class HailoBackend:
 
     def _configure(self) -> Any:
         """Bytes in, float32 out: HailoRT undoes the quantisation."""
-        self._model.set_batch_size(1)
+        self._model.set_batch_size(self._batch)
         self._model.inputs[0].set_format_type(hailo.FormatType.UINT8)
         for output in self._model.outputs:
             output.set_format_type(hailo.FormatType.FLOAT32)
@@ -92,33 +92,37 @@ class HailoBackend:
 
 
 class HailoBound:
-    """Input and output buffers of one request; HailoRT reads and writes them in place.
+    """Input and output buffers of one request for each picture; HailoRT reads and writes them in place.
 
-    A model that ends in Hailo's own non-maximum suppression gives one flat array (decoder `hailo-nms`), any other gives
-    maps of rows, columns and channels, with a batch axis of one.
+    A model that ends in Hailo's own non-maximum suppression gives a flat array a picture (decoder `hailo-nms`), any
+    other gives maps of rows, columns and channels.
     """
 
-    def __init__(self, configured: Any, model: Any) -> None:
+    def __init__(self, configured: Any, model: Any, batch: int) -> None:
         shape = tuple(model.inputs[0].shape)
-        self.tensor: NDArray[Any] = np.zeros((1, *shape), np.uint8)
-        flat = {item.name: np.zeros(tuple(item.shape), np.float32) for item in model.outputs}
+        self.tensor: NDArray[Any] = np.zeros((batch, *shape), np.uint8)
         self.outputs: Mapping[str, NDArray[Any]] = {
-            name: value if value.ndim == 1 else value[np.newaxis] for name, value in flat.items()
+            item.name: np.zeros((batch, *item.shape), np.float32) for item in model.outputs
         }
         self._configured = configured
-        self._bindings = configured.create_bindings(
-            input_buffers={model.inputs[0].name: self.tensor[0]}, output_buffers=flat
-        )
+        self._bindings = [
+            configured.create_bindings(
+                input_buffers={model.inputs[0].name: self.tensor[row]},
+                output_buffers={name: value[row] for name, value in self.outputs.items()},
+            )
+            for row in range(batch)
+        ]
 
-    def run(self) -> None:
-        """Hand the frame over and wait for the result.
+    def run(self, count: int | None = None) -> None:
+        """Hand the frames over, all or the first ones, and wait for the results.
 
         Raises:
             DeviceError: The device failed, or took too long.
         """
+        bindings = self._bindings[:count]
         try:
-            self._configured.wait_for_async_ready(timeout_ms=READY_MS)
-            self._configured.run_async([self._bindings]).wait(DONE_MS)
+            self._configured.wait_for_async_ready(timeout_ms=READY_MS, frames_count=len(bindings))
+            self._configured.run_async(bindings).wait(DONE_MS)
         except hailo.HailoRTException as error:
             raise DeviceError(f"the Hailo device failed: {type(error).__name__} {error}".rstrip()) from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from common.errors import ConfigError, DeviceError, ModelError
 from common.settings import InferSettings
 from services.infer.backends import Placement
 from services.infer.onnxruntime_backend import CPU, OnnxRuntimeBackend
-from services.infer.picture_input import check_size, fixed_size, tensor_shape
+from services.infer.picture_input import check_batch, check_outputs, check_size, fixed_size, tensor_shape
 from services.infer.remote_watch import Watch
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ class RemoteBackend:
         self._settings, self._layout = settings, layout
         self.server = Server(settings)
         self.fixed_size: tuple[int, int] | None = None
+        self._axes: Sequence[int] = ()
+        self._batch = 1
         self._local = OnnxRuntimeBackend(path, _local(settings), layout) if settings.remote.fallback else None
         try:
             self._input, self._kind, self.fixed_size = self._ask()
@@ -71,22 +73,33 @@ class RemoteBackend:
         reason = f"runs on this machine instead of {self.server.name}: {away}"
         return Placement(self.server.name, self._local.placement.nodes, reason)
 
-    def bind(self, size: tuple[int, int]) -> RemoteBound:
+    def bind(self, size: tuple[int, int], batch: int = 1) -> RemoteBound:
         """Buffers for an input of this width and height, after one run.
 
         Raises:
-            ModelError: The model does not take this size, or server and file have other outputs.
+            ModelError: The model takes no such size or not so many pictures, or server and file have other outputs.
             DeviceError: The server is away, and there is no fallback.
         """
         check_size(self.server.name, self._input, self.fixed_size, size)
-        local = self._local.bind(size) if self._local is not None else None
-        tensor = local.tensor if local is not None else np.zeros(tensor_shape(size, self._layout), self._kind)
+        self._batch = max(batch, self._batch)
+        self._check_batch()
+        local = self._local.bind(size, batch) if self._local is not None else None
+        tensor = local.tensor if local is not None else np.zeros(tensor_shape(size, self._layout, batch), self._kind)
         return RemoteBound(self, tensor, local)
 
     def ask(self) -> None:
-        """Learn the input's name; for a server that came after the node."""
+        """Learn the input's name; for a server that came after the node.
+
+        Raises:
+            ModelError: Its model does not take as many pictures as the buffers hold.
+        """
         if not self._input:
-            self._input, self._kind, _ = self._ask()
+            name, self._kind, _ = self._ask()
+            self._check_batch()
+            self._input = name
+
+    def _check_batch(self) -> None:
+        check_batch(f"{self.server.name}: input", self._axes, self._batch)
 
     @property
     def input_name(self) -> str:
@@ -101,7 +114,8 @@ class RemoteBackend:
         where = f"{self.server.name}: input {only.name!r} is {only.datatype} {list(only.shape)}"
         if only.datatype not in TYPES:
             raise ModelError(f"{where}; a type of {', '.join(TYPES)} expected")
-        return only.name, TYPES[only.datatype], fixed_size(where, list(only.shape), self._layout)
+        self._axes = list(only.shape)
+        return only.name, TYPES[only.datatype], fixed_size(where, self._axes, self._layout)
 
 
 class Server:
@@ -160,14 +174,14 @@ class RemoteBound:
         if backend.server.watch.reason:
             return
         try:
-            self._take(self._first())
+            self._take(self._question(self.tensor))
         except InferenceServerException as error:
             if not _gone(error):
                 raise ModelError(f"{backend.server.name}: {_text(error)}") from error
             self._lost(error)
 
-    def run(self) -> None:
-        """Run the model once, there or here.
+    def run(self, count: int | None = None) -> None:
+        """Run the model once, there or here, for all pictures or the first ones.
 
         Raises:
             DeviceError: The server is away, and there is no fallback.
@@ -176,30 +190,32 @@ class RemoteBound:
         server = self._backend.server
         if not server.watch.reason:
             try:
-                self._take(server.infer(self._backend.input_name, self.tensor))
+                self._take(self._question(self.tensor[:count]), count)
             except InferenceServerException as error:
                 self._lost(error)
             else:
                 return
         if self._local is None:
             raise DeviceError(f"{server.name}: {server.watch.reason}")
-        self._local.run()
+        self._local.run(count)
 
-    def _first(self) -> Any:
-        return self._backend.server.infer(self._backend.input_name, self.tensor)
+    def _question(self, pictures: NDArray[Any]) -> Any:
+        return self._backend.server.infer(self._backend.input_name, pictures)
 
-    def _take(self, answer: Any) -> None:
+    def _take(self, answer: Any, count: int | None = None) -> None:
         """Copy the server's outputs over ours, so that the decoder always reads the same arrays."""
         if not self.outputs:
             names = [item.name for item in answer.get_response().outputs]
             self.outputs = {name: np.array(answer.as_numpy(name)) for name in names}
+            check_outputs(self._backend.server.name, self.outputs, len(self.tensor))
             return
         for name, mine in self.outputs.items():
             value = answer.as_numpy(name)
-            if value is None or value.shape != mine.shape:
+            rows = mine if count is None else mine[:count]
+            if value is None or value.shape != rows.shape:
                 found = "nothing" if value is None else f"shape {value.shape}"
-                raise ModelError(f"{self._backend.server.name}: output {name!r} is {found}, {mine.shape} expected")
-            np.copyto(mine, value, casting="unsafe")
+                raise ModelError(f"{self._backend.server.name}: output {name!r} is {found}, {rows.shape} expected")
+            np.copyto(rows, value, casting="unsafe")
 
     def _lost(self, error: InferenceServerException) -> None:
         if self._local is None:

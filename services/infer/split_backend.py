@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError, DeviceError, ModelError
 from common.settings import InferSettings
-from services.infer.backends import Bound, Placement, load_backend
+from services.infer.backends import Bound, Placement, bind_batch, load_backend, run_rows
 from services.infer.manifest import read_sidecar
-from services.infer.onnxruntime_backend import CPU, QUIET
+from services.infer.onnxruntime_backend import CPU, QUIET, bind_rows
+from services.infer.picture_input import check_batch, check_outputs
 from services.infer.runtime_errors import RUNTIME_ERRORS, line
 
 USUAL = "onnxruntime"  # what runs the backbone when infer.backend names this one
@@ -64,13 +65,13 @@ class SplitBackend:
             nodes[part.ep_name] += len(part.get_nodes())
         return Placement(first.wanted, dict(nodes), first.fallback)
 
-    def bind(self, size: tuple[int, int]) -> SplitBound:
+    def bind(self, size: tuple[int, int], batch: int = 1) -> SplitBound:
         """Buffers for an input of this width and height, after one run of both parts.
 
         Raises:
-            ModelError: The model does not take this size, or the parts do not fit.
+            ModelError: The model does not take this size or not so many pictures, or the parts do not fit.
         """
-        first = self._backbone.bind(size)
+        first = bind_batch(self._backbone, size, batch)
         first.run()
         feeds = {}
         for item in self._head.get_inputs():
@@ -78,13 +79,18 @@ class SplitBackend:
                 raise ModelError(
                     f"{self._name}: the head reads {item.name!r}, the backbone has {', '.join(first.outputs)}"
                 )
+            check_batch(f"{self._name}: the head's input {item.name!r}", item.shape, batch)
             feeds[item.name] = _fitting(first.outputs[item.name], item, self._name)
         names = [item.name for item in self._head.get_outputs()]
         try:
             made = dict(zip(names, self._head.run(names, feeds), strict=True))
         except RUNTIME_ERRORS as error:
             raise ModelError(f"{self._name}: the head does not run at {size[0]}x{size[1]}: {line(error)}") from error
-        return SplitBound(first, self._head, feeds, made)
+        check_outputs(self._name, made, batch)
+        bound = SplitBound(first, self._head, feeds, made)
+        for count in range(1, batch):
+            bound.run(count)
+        return bound
 
 
 class SplitBound:
@@ -100,28 +106,32 @@ class SplitBound:
         self.tensor = first.tensor
         self.outputs = {key: np.ascontiguousarray(value) for key, value in made.items()}
         self._first, self._head, self._feeds = first, head, dict(feeds)
-        self._binding = head.io_binding()
-        for key, value in feeds.items():
-            self._binding.bind_input(key, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
-        for key, value in self.outputs.items():
-            self._binding.bind_output(key, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
+        self._batch = len(first.tensor)
+        self._bindings = self._bind()
         self._options = ort.RunOptions()
 
-    def run(self) -> None:
-        """Run both parts once.
+    def run(self, count: int | None = None) -> None:
+        """Run both parts once, for all pictures or the first ones.
 
         Raises:
             DeviceError: One of them failed after it had worked at load.
         """
-        self._first.run()
-        for key, value in self._feeds.items():
-            if self._first.outputs[key] is not value:  # a backend that gives new arrays with each run
-                self._feeds[key] = fresh = np.ascontiguousarray(self._first.outputs[key], np.float32)
-                self._binding.bind_input(key, "cpu", 0, fresh.dtype, fresh.shape, fresh.ctypes.data)
+        count = count or self._batch
+        run_rows(self._first, self._batch, count)
+        renewed = {key for key, value in self._feeds.items() if self._first.outputs[key] is not value}
+        for key in renewed:  # a backend that gives new arrays with each run
+            self._feeds[key] = np.ascontiguousarray(self._first.outputs[key], np.float32)
+        if renewed:
+            self._bindings = self._bind()
         try:
-            self._head.run_with_iobinding(self._binding, self._options)
+            self._head.run_with_iobinding(self._bindings[count - 1], self._options)
         except RUNTIME_ERRORS as error:
             raise DeviceError(f"the head failed while running: {line(error)}") from error
+
+    def _bind(self) -> list[Any]:
+        """Bindings of the head for each number of pictures."""
+        counts = range(1, self._batch + 1)
+        return [bind_rows(self._head, self._feeds, self.outputs, count, self._batch) for count in counts]
 
 
 def _load_head(path: Path, threads: int) -> ort.InferenceSession:

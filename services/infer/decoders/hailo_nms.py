@@ -24,15 +24,15 @@ class HailoNms:
         self._name = only(shapes, 1, "hailo-nms")[0]
         shape = tuple(shapes[self._name])
         self._classes = options.get("classes", [0])
-        if len(shape) != 1:
-            raise ModelError(f"decoder hailo-nms: output {self._name!r} has shape {shape}, one axis expected")
+        if shape[:-1] not in {(), (1,)}:
+            raise ModelError(f"decoder hailo-nms: output {self._name!r} has shape {shape}, (1, N) expected")
         if not isinstance(self._classes, list) or not all(isinstance(item, int) for item in self._classes):
             raise ConfigError(f"decoder hailo-nms: options.classes={self._classes!r}: a list of class numbers expected")
         self._scale = np.array([size[1], size[0], size[1], size[0]], np.float32)
 
     def decode(self, outputs: Outputs, min_score: float) -> Candidates:
         """Candidates of at least this score."""
-        flat = outputs[self._name]
+        flat = outputs[self._name].reshape(-1)
         found: list[Array] = []
         at = number = 0
         while at < len(flat) and number <= max(self._classes):

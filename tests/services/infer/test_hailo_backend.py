@@ -81,6 +81,21 @@ def test_scrfd_maps_are_read_as_the_device_gives_them(hailo, hef):
     assert found.boxes.tolist() == [[16, 0, 48, 32]]
 
 
+def test_frames_of_several_cameras_are_handed_over_together(hailo, hef):
+    def brightness_is_the_score(picture, outputs):
+        outputs["nms"][:6] = [1, 0.25, 0.25, 0.5, 0.75, picture.max() / 255]
+
+    hailo.compute[0] = brightness_is_the_score
+    geometry = Geometry(192, 128, PixelFormat.BGR)
+    settings = InferSettings(backend="hailo", model=str(hef()), max_batch=3, min_score=0.1)
+    detector = build_detector(settings, geometry)
+    for values in ((51, 102, 204), (153, 51), (255,)):
+        found = detector.detect_all([([np.full((128, 192, 3), value, np.uint8)], geometry) for value in values])
+        assert [float(one.scores[0]) for one in found] == pytest.approx([value / 255 for value in values])
+        assert [one.boxes.tolist() for one in found] == [[[48, 32, 144, 64]]] * len(values)
+    assert hailo.models[-1].batch_size == 3
+
+
 def test_workers_share_the_device(hailo, hef):
     load_backend(hef(), InferSettings(backend="hailo", workers=2), "nhwc")
     assert hailo.opened[-1].params.multi_process_service

@@ -74,6 +74,53 @@ def test_same_numbers_as_on_this_machine(model, serve, port):
     assert all(np.abs(there[name] - here[name]).max() < 1e-3 for name in here)
 
 
+def test_several_pictures_are_one_question_and_each_is_answered_as_alone(model, serve, port):
+    path = model("yunet")
+    serve(path)
+    backend, here = RemoteBackend(path, settings(port)), OnnxRuntimeBackend(path, InferSettings()).bind(SIZE)
+    bound, asked = backend.bind(SIZE, 3), []
+    real = backend.server.infer
+    backend.server.infer = lambda name, tensor: asked.append(len(tensor)) or real(name, tensor)
+    for count in (3, 1, 2, None):
+        bound.tensor[:] = np.random.default_rng(count).uniform(0, 255, bound.tensor.shape)
+        bound.run(count)
+        for row in range(count or 3):
+            here.tensor[:] = bound.tensor[row]
+            here.run()
+            for name, value in here.outputs.items():
+                np.testing.assert_allclose(bound.outputs[name][row], value[0], rtol=1e-4, atol=1e-3)
+    assert asked == [3, 1, 2, 3]
+    assert not backend.placement.fallback
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+def test_server_whose_model_takes_one_picture_is_refused_for_batches(model, make_model, serve, port, fallback):
+    serve(make_model({"scores": np.zeros((1, 4, 2), np.float32)}, ""))
+    backend = RemoteBackend(model("yunet"), settings(port, fallback=fallback))
+    with pytest.raises(
+        ModelError, match=r"yunet at 127.0.0.1:\d+: input has a batch axis that is fixed to 1, so infer"
+    ):
+        backend.bind((64, 64), 2)
+
+
+def test_batch_is_run_here_while_the_server_is_away_and_there_when_it_is_back(model, serve, port):
+    path = model("yunet")
+    backend = RemoteBackend(path, settings(port))
+    bound = backend.bind(SIZE, 2)
+    here = filled(bound)
+    assert backend.placement.nodes.keys() == {CPU}
+    process = serve(path)
+    assert backend.server.watch.back.wait(BACK_S)
+    there = filled(bound)
+    assert not backend.placement.fallback
+    assert all(np.abs(there[name] - here[name]).max() < 1e-3 for name in here)
+    process.kill()
+    process.wait()
+    bound.run(1)
+    assert backend.placement.nodes.keys() == {CPU}
+    assert all(np.abs(bound.outputs[name] - here[name]).max() < 1e-3 for name in here)
+
+
 def test_killed_server_is_replaced_at_once_and_found_again(model, serve, port, caplog):
     path = model("yunet")
     process = serve(path)

@@ -48,7 +48,14 @@ def pyramid(tmp_path: Path) -> Callable[..., Path]:
     onnx = pytest.importorskip("onnx")
     helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
-    def make(name: str = "pyramid", *, opset: int = 13, size: tuple[object, object] = ("height", "width"), **resize):
+    def make(
+        name: str = "pyramid",
+        *,
+        opset: int = 13,
+        size: tuple[object, object] = ("height", "width"),
+        batch: object = 1,
+        **resize,
+    ):
         def weights(key, *shape):
             return numpy_helper.from_array(RNG.normal(0, 0.3, shape).astype(np.float32), key)
 
@@ -70,13 +77,13 @@ def pyramid(tmp_path: Path) -> Callable[..., Path]:
             weights("w3", 4, 8, 1, 1),
             numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales"),
             numpy_helper.from_array(np.empty(0, np.float32), "roi"),
-            numpy_helper.from_array(np.array([1, -1, 4], np.int64), "rows"),
+            numpy_helper.from_array(np.array([batch if batch == 1 else 0, -1, 4], np.int64), "rows"),
         ]
         graph = helper.make_graph(
             nodes,
             "pyramid",
-            [helper.make_tensor_value_info("input", 1, [1, 3, *size])],
-            [helper.make_tensor_value_info("scores", 1, [1, "cells", 4])],
+            [helper.make_tensor_value_info("input", 1, [batch, 3, *size])],
+            [helper.make_tensor_value_info("scores", 1, [batch, "cells", 4])],
             constants,
         )
         path = tmp_path / f"{name}.onnx"

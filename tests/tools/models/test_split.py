@@ -84,6 +84,28 @@ def test_parts_compute_what_the_whole_does_and_run_as_one_model(pyramid, photos,
     assert sum(backend.placement.nodes.values()) > 3
 
 
+def test_parts_take_several_pictures_when_both_have_a_free_batch_axis(pyramid, photos, tmp_path):
+    source = pyramid(batch="batch")
+    _, sidecar = written(source, tmp_path / "cut", ("r1", "up"), photos)
+    bound = load_backend(sidecar, InferSettings(max_batch=3), "nchw").bind((64, 32), 3)
+    whole = ort.InferenceSession(str(source))
+    for count in (3, 1, 2, None):
+        bound.tensor[:] = np.random.default_rng(count).random(bound.tensor.shape, np.float32)
+        bound.run(count)
+        for row in range(count or 3):
+            alone = whole.run(None, {"input": bound.tensor[row : row + 1]})[0]
+            np.testing.assert_allclose(bound.outputs["scores"][row], alone[0], atol=1e-6)
+
+
+def test_head_of_one_picture_is_refused_for_batches(pyramid, photos, tmp_path):
+    _, sidecar = written(pyramid(batch="batch"), tmp_path / "free", ("r1", "up"), photos)
+    written(pyramid("other"), tmp_path / "fixed", ("r1", "up"), photos)
+    part_path(tmp_path / "fixed", "head").replace(part_path(tmp_path / "free", "head"))
+    backend = load_backend(sidecar, InferSettings(max_batch=2), "nchw")
+    with pytest.raises(ModelError, match=r"free.toml: the head's input 'r1' has a batch axis that is fixed to 1"):
+        backend.bind((64, 32), 2)
+
+
 class Renewing:
     """A backbone that gives new arrays with each run, as some runtimes do."""
 

@@ -47,6 +47,7 @@ devices = ["0001:01:00.0"]  # what is plugged in; tests change it
 compute = [lambda picture, outputs: None]  # what the model does with the buffers; tests change it
 broken = [None]  # None, or the exception of the next jobs
 opened = []
+models = []
 
 
 class Device:
@@ -79,7 +80,8 @@ class VDevice:
                 described = json.load(file)
         except ValueError:
             raise HailoRTInvalidHEFException("Invalid HEF. See hailort.log for more information") from None
-        return InferModel(described)
+        models.append(InferModel(described))
+        return models[-1]
 
     def release(self):
         self.released = True
@@ -128,6 +130,8 @@ class ConfiguredInferModel:
             raise broken[0]
 
     def run_async(self, bindings, callback=None):
+        if not isinstance(bindings, list) or len(bindings) > self.model.batch_size:
+            raise HailoRTInvalidOperationException("Invalid operation. See hailort.log for more information")
         return AsyncInferJob(bindings)
 
 
