@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from common.codec import pack_fields, unpack_fields
 from common.errors import WireError
-from common.messages.message import Message
+from common.messages.message import Message, is_just_sent
 
 CameraStatus = Literal["online", "offline", "disabled", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHandle(Message):
+class FrameHandle(NamedTuple):
     """A frame that lies in its camera's ring (topic `frames`).
+
+    A named tuple, because it is part of most messages: from a list to a handle takes half the time of a dataclass, and
+    on the wire it is its own fields.
 
     Attributes:
         camera: Name of the camera.
@@ -38,17 +40,25 @@ class FrameHandle(Message):
     published_ns: int
     offer: int = 0
 
-    TYPES: ClassVar = (str, int, int, int, int, int, int, int, int)
-
-    def fields(self) -> tuple[Any, ...]:
-        """The fields in wire order."""
-        return (
-            self.camera, self.epoch, self.slot, self.generation, self.seq, self.captured_ns, self.media_ns,
-            self.published_ns, self.offer,
-        )  # fmt: skip
-
     def pack(self) -> bytes:
-        return pack_fields(*self.fields())
+        """Bytes on the wire."""
+        return pack_fields(*self)
+
+    def is_just_sent(self) -> bool:
+        """See `message.is_just_sent`."""
+        return is_just_sent(self.published_ns)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Handle of these bytes.
+
+        Raises:
+            WireError: The bytes are not a handle.
+        """
+        return cls._make(unpack_fields(data, HANDLE_TYPES, "frames"))
+
+
+HANDLE_TYPES = (str, int, int, int, int, int, int, int, int)  # of a handle's fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.codec import check_lengths, pack_fields, unpack_array, unpack_fields
+from common.codec import F4, I4, array_bytes, check_lengths, pack_fields, unpack_array, unpack_fields
 from common.errors import WireError
-from common.messages.capture import FrameHandle
-from common.messages.message import Boxes, Message
+from common.messages.capture import HANDLE_TYPES, FrameHandle
+from common.messages.message import Boxes, Message, is_just_sent
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """Which worker took the frame, and which one took the frame before it (part of `results`).
 
     Attributes:
@@ -34,11 +33,8 @@ class Claim:
     previous_captured_ms: int
     claimed_ns: int
 
-    def fields(self) -> tuple[int, ...]:
-        """The fields in wire order."""
-        return (
-            self.claims_id, self.number, self.owner, self.previous_owner, self.previous_captured_ms, self.claimed_ns
-        )  # fmt: skip
+
+CLAIM_TYPES = (int,) * 6  # of a claim's fields
 
 
 def _unknown_motion() -> NDArray[np.float32]:
@@ -89,23 +85,26 @@ class DetectionResult(Message):
 
     def pack(self) -> bytes:
         return pack_fields(
-            self.frame.fields(), self.claim.fields(), self.width, self.height, self.finished_ns,
-            *(array.astype("<f4", copy=False).tobytes() for array in (self.boxes, self.scores, self.landmarks)),
-            self.moved_since, self.motion.astype("<f4", copy=False).tobytes(),
-            self.looked.astype("<i4", copy=False).tobytes(), self.vectors.astype("<f4", copy=False).tobytes(),
+            self.frame, self.claim, self.width, self.height, self.finished_ns, array_bytes(self.boxes, F4),
+            array_bytes(self.scores, F4), array_bytes(self.landmarks, F4), self.moved_since,
+            array_bytes(self.motion, F4), array_bytes(self.looked, I4), array_bytes(self.vectors, F4),
         )  # fmt: skip
+
+    def is_just_sent(self) -> bool:
+        """See `message.is_just_sent`."""
+        return is_just_sent(self.finished_ns)
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
         frame, claim, width, height, finished_ns, *raw, since, affine, rows, seen = unpack_fields(
             data, cls.TYPES, "results"
         )
-        if tuple(map(type, frame)) != FrameHandle.TYPES or tuple(map(type, claim)) != (int,) * 6:
+        if tuple(map(type, frame)) != HANDLE_TYPES or tuple(map(type, claim)) != CLAIM_TYPES:
             raise WireError("results: handle or claim does not fit")
-        boxes, scores = unpack_array(raw[0], 4, "<f4", "results"), unpack_array(raw[1], 1, "<f4", "results")
-        landmarks = unpack_array(raw[2], 10, "<f4", "results")
+        boxes, scores = unpack_array(raw[0], 4, F4, "results"), unpack_array(raw[1], 1, F4, "results")
+        landmarks = unpack_array(raw[2], 10, F4, "results")
         check_lengths(len(boxes), "results", scores, *([landmarks] if len(landmarks) else []))
-        motion = unpack_array(affine, 1, "<f4", "results")
+        motion = unpack_array(affine, 1, F4, "results")
         check_lengths(6 if since else 0, "results", motion)
         handle, taken = FrameHandle(*frame), Claim(*claim)
         looks = _unpack_looks(rows, seen, len(boxes))
@@ -114,8 +113,8 @@ class DetectionResult(Message):
 
 def _unpack_looks(rows: bytes, vectors: bytes, faces: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Fields `looked` and `vectors` of a result with so many faces."""
-    looked, flat = unpack_array(rows, 1, "<i4", "results"), unpack_array(vectors, 1, "<f4", "results")
-    if len(looked) > faces or np.any((looked < 0) | (looked >= faces)):
+    looked, flat = unpack_array(rows, 1, I4, "results"), unpack_array(vectors, 1, F4, "results")
+    if len(looked) > faces or any(not 0 <= row < faces for row in looked.tolist()):
         raise WireError("results: looks at faces that are not there")
     if (len(flat) % len(looked) if len(looked) else len(flat)) != 0:
         raise WireError(f"results: {len(flat)} numbers for {len(looked)} faces")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -62,8 +61,7 @@ class RingReader:
         ring = self._ring
         if ring is None or ring.epoch != handle.epoch:
             ring = self._attach(handle.epoch)
-        ring.lease(handle)
-        return Lease(ring, handle)
+        return ring.lease(handle)
 
     def close(self) -> None:
         """Let go of the file once the last lease is released."""
@@ -94,7 +92,8 @@ class _Attached:
         except RingError:
             os.close(self.fd)
             raise
-        self._leases: Counter[int] = Counter()
+        self._leases = [0] * len(self.pixels)
+        self._requests = [lock_bytes(fcntl.F_RDLCK, slot) for slot in range(len(self.pixels))]
         self._retired = False
 
     def _read_header(self, path: Path, epoch: int) -> None:
@@ -118,16 +117,18 @@ class _Attached:
         self.pixels = [whole[start + i * stride : start + i * stride + frame_bytes] for i in range(slots)]
         self.planes = [self.geometry.planes(pixels) for pixels in self.pixels]
 
-    def lease(self, handle: FrameHandle) -> None:
+    def lease(self, handle: FrameHandle) -> Lease:
+        """See `RingReader.lease`."""
         slot = handle.slot
         if not 0 <= slot < len(self.pixels):
             raise FrameGone(f"slot {slot} of {len(self.pixels)}")
-        if not self._leases[slot] and not try_lock(self.fd, lock_bytes(fcntl.F_RDLCK, slot)):
-            raise FrameGone(f"slot {slot} is being written")
+        if not self._leases[slot] and not try_lock(self.fd, self._requests[slot]):
+            raise FrameGone(f"slot {slot} is about to be written")
         self._leases[slot] += 1
         if self._generations[slot * (LINE_BYTES // 8)] != handle.generation:
             self.unlease(slot)
             raise FrameGone(f"slot {slot} was overwritten")
+        return Lease(self, handle)
 
     def unlease(self, slot: int) -> None:
         self._leases[slot] -= 1
@@ -140,6 +141,6 @@ class _Attached:
         self._close_if_done()
 
     def _close_if_done(self) -> None:
-        if self._retired and not any(self._leases.values()) and self.fd >= 0:
+        if self._retired and not any(self._leases) and self.fd >= 0:
             os.close(self.fd)  # the mapping goes when the last view of it goes
             self.fd = -1

@@ -92,24 +92,29 @@ class RingWriter:
         return cls(settings, camera, geometry, slots)
 
     def acquire(self) -> WriteSlot | None:
-        """A free slot to fill, the one written longest ago first; None when every slot is leased. Never waits."""
+        """A free slot to fill, the one written longest ago first; None when every slot is leased. Never waits.
+
+        The write lock is held only while the generation is raised: from then on every lease of the slot finds that its
+        frame is gone, and nobody waits for an unlock when the new frame is complete.
+        """
         for step in range(1, self.slots + 1):
             index = (self._newest + step) % self.slots
             if index in self._held or index == self._newest or not try_lock(self.fd, lock_bytes(fcntl.F_WRLCK, index)):
                 continue
-            self._held.add(index)
             self._generations[index * (LINE_BYTES // 8)] += 1
+            unlock(self.fd, index)
+            self._held.add(index)
             return self._slots[index]
         return None
 
     def publish(self, slot: WriteSlot, seq: int, captured_ns: int, media_ns: int, offer: int = 0) -> FrameHandle:
-        """Give the filled slot free for readers.
+        """Let readers have the filled slot.
 
         Returns:
             The handle to send on the bus; sending it is what makes the pixels visible to others.
         """
         generation = self._generations[slot.index * (LINE_BYTES // 8)]
-        self._release(slot)
+        self._held.discard(slot.index)
         self._newest = slot.index
         return FrameHandle(
             self.camera, self.epoch, slot.index, generation, seq, captured_ns, media_ns, time.monotonic_ns(), offer
@@ -117,7 +122,7 @@ class RingWriter:
 
     def abandon(self, slot: WriteSlot) -> None:
         """Give an acquired slot back unpublished."""
-        self._release(slot)
+        self._held.discard(slot.index)
 
     def addresses(self) -> list[int]:
         """Address of each slot's first byte in this process, aligned to a page: for drivers that fill it themselves."""
@@ -144,7 +149,3 @@ class RingWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    def _release(self, slot: WriteSlot) -> None:
-        self._held.discard(slot.index)
-        unlock(self.fd, slot.index)

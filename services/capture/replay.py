@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 
@@ -28,7 +27,7 @@ class Replay:
             now = time.monotonic_ns()
             if now - offered_ns >= OFFER_AGAIN_NS:
                 if offered_ns:
-                    handle = dataclasses.replace(handle, captured_ns=now, offer=handle.offer + 1)
+                    handle = handle._replace(captured_ns=now, offer=handle.offer + 1)
                 frames.send(handle)
                 offered_ns = now
             self._service.beat()

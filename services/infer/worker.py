@@ -122,7 +122,7 @@ class Worker:
             self._let_go()
 
     def _hear_frames(self) -> None:
-        for handle in self._frames.drain():
+        for handle in self._frames.drain(until=FrameHandle.is_just_sent):
             if handle.camera in self._readers:
                 self._newest[handle.camera] = handle
 

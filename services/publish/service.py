@@ -10,6 +10,7 @@ from common.bus import Receiver
 from common.eventlog import EventLogReader
 from common.service import Service
 from common.settings import Settings
+from common.wire import TrackFrame
 from services.publish import discovery
 from services.publish.announced import Announced
 from services.publish.cameras import Cameras
@@ -101,7 +102,7 @@ class Node:
         if self._states in ready:
             for state in self._states.drain():
                 self._cameras.on_state(state)
-        self._take_commands()
+        self._take_commands(self._wishes in ready)
         self._commands.step()
         self._snapshots.step()
         self._stills.step()
@@ -136,7 +137,7 @@ class Node:
         return self._tracks, self._states, self._events, self._wishes
 
     def _on_tracks(self) -> None:
-        frames = self._tracks.drain()
+        frames = self._tracks.drain(until=TrackFrame.is_just_sent)
         for frame in frames:
             self._cameras.on_tracks(frame)
         for frame in frames:
@@ -147,8 +148,8 @@ class Node:
         self._snapshots.set_privacy(camera, covered)
         self._stills.set_privacy(camera, covered)
 
-    def _take_commands(self) -> None:
-        for wish in self._wishes.drain():
+    def _take_commands(self, wished: bool) -> None:
+        for wish in self._wishes.drain() if wished else ():
             self._commands.obey(wish.target, wish.what, wish.payload)
         messages, self._link.messages = self._link.messages, []
         for message in messages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from common.bus import Receiver
 from common.controls import load_controls
 from common.eventlog import boot_id
 from common.service import Service
@@ -53,8 +54,7 @@ class Track:
         """Work until asked to stop."""
         try:
             while not self._service.stopping:
-                self._wait()
-                self._hear()
+                self._hear(self._wait())
                 self._follow(self._take())
                 self._tick()
                 problem = self._journal.problem
@@ -65,19 +65,21 @@ class Track:
             self._checkpoint.save(self._cameras, time.monotonic_ns(), at_once=True)
             self._journal.close()
 
-    def _wait(self) -> None:
+    def _wait(self) -> list[Receiver | int]:
         deadline_ns = self._order.deadline_ns()
         timeout_ms = WAIT_MS
         if deadline_ns is not None:
             timeout_ms = min(max(-(-(deadline_ns - time.monotonic_ns()) // 1_000_000), 0), WAIT_MS)
-        self._service.bus.wait(timeout_ms, self._results, self._camera_states, self._controls)
+        return self._service.bus.wait(timeout_ms, self._results, self._camera_states, self._controls)
 
-    def _hear(self) -> None:
+    def _hear(self, ready: list[Receiver | int]) -> None:
         """Learn which cameras are there, and how fast they are."""
-        for state in self._camera_states.drain():
-            self._on_camera(state)
-        for control in self._controls.drain():
-            self._on_control(control)
+        if self._camera_states in ready:
+            for state in self._camera_states.drain():
+                self._on_camera(state)
+        if self._controls in ready:
+            for control in self._controls.drain():
+                self._on_control(control)
         for name, camera in self._cameras.items():
             camera.active = name not in self._gone and name not in self._disabled
 
@@ -94,7 +96,7 @@ class Track:
     def _take(self) -> list[DetectionResult]:
         """Results that are next in order."""
         ready: list[DetectionResult] = []
-        for result in self._results.drain():
+        for result in self._results.drain(until=DetectionResult.is_just_sent):
             self._stats.count("results")
             camera = self._cameras.get(result.frame.camera)
             if camera is None:

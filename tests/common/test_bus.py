@@ -71,6 +71,58 @@ def test_drain_never_waits_and_wait_tells_who_is_ready(node_dir: Path) -> None:
         assert first.drain() == [Command("door", "privacy", "ON")]
 
 
+def test_what_drain_left_is_ready_at_once(node_dir: Path) -> None:
+    with Bus(node_dir) as bus:
+        receiver, other = bus.puller("commands"), bus.subscriber("events")
+        sender = bus.pusher("commands")
+        for payload in "abc":
+            sender.send(Command("door", "privacy", payload))
+        until(lambda: bus.wait(100, receiver, other) == [receiver])
+        heard: list[str] = []
+        while len(heard) < 3:
+            found = receiver.drain(until=lambda _: True)
+            heard += [message.payload for message in found]
+            assert len(found) == 1
+            if len(heard) < 3:
+                assert bus.wait(5000, receiver, other) == [receiver]
+        assert heard == ["a", "b", "c"]
+        assert bus.wait(0, receiver, other) == []
+        assert receiver.drain() == []
+
+
+def test_every_message_wakes_a_waiter_that_has_drained(node_dir: Path) -> None:
+    """Nothing may be lost between the socket's word that it is empty and the wait for its descriptor."""
+    with Bus(node_dir) as bus:
+        receiver, other = bus.puller("commands"), bus.subscriber("events")
+        sender = bus.pusher("commands")
+        until(lambda: sender.send(Command("door", "privacy", "")) and bool(bus.wait(100, receiver)))
+        receiver.drain()
+        for number in range(2000):
+            if number % 3 == 0:
+                assert receiver.drain() == []
+            sender.send(Command("door", "privacy", str(number)))
+            assert bus.wait(5000, receiver, other) == [receiver], number
+            assert [message.payload for message in receiver.drain()] == [str(number)]
+
+
+def test_an_empty_message_is_counted_as_foreign(node_dir: Path) -> None:
+    stats = Stats()
+    with Bus(node_dir, stats) as bus:
+        receiver, sender = bus.puller("commands"), bus.pusher("commands")
+        sender.socket.send(b"")
+        sender.send(Command("door", "privacy", "ON"))
+        heard: list[Command] = []
+
+        def hear() -> bool:
+            bus.wait(100, receiver)
+            heard.extend(receiver.drain())
+            return bool(heard)
+
+        until(hear)
+        assert heard == [Command("door", "privacy", "ON")]
+        assert stats.report()["drops"] == {"wire_commands": 1}
+
+
 def test_pushed_messages_wait_for_a_receiver_that_comes_later(node_dir: Path) -> None:
     with Bus(node_dir) as bus:
         sender = bus.pusher("commands")

@@ -15,6 +15,7 @@ from common.ring.reader import Lease, RingReader
 from common.ring.writer import RingWriter, WriteSlot
 from common.settings import CameraSettings, Settings
 from common.shm import remove_segments
+from common.wire import FrameHandle
 
 CAMERA = "bench"
 
@@ -70,14 +71,16 @@ class Adapter:
         self._bus = Bus(self.settings.runtime_dir, realtime_priority=_bus_priority())
         self._frames = self._bus.subscriber("frames", [CAMERA])
         self._reader = RingReader(self.settings, CAMERA)
+        self._handles: list[FrameHandle] = []
         self._lease: Lease | None = None
 
     def recv(self, timeout: float) -> NDArray[np.uint8] | None:
         """Pixels of the next frame, held until `release`; None after `timeout` seconds without one."""
-        while self._bus.wait(int(timeout * 1000), self._frames):
-            for handle in self._frames.drain(1):
+        while self._handles or self._bus.wait(int(timeout * 1000), self._frames):
+            self._handles = self._handles or self._frames.drain(until=FrameHandle.is_just_sent)
+            while self._handles:
                 try:
-                    self._lease = self._reader.lease(handle)
+                    self._lease = self._reader.lease(self._handles.pop(0))
                 except FrameGone:
                     continue
                 return self._lease.planes[0]

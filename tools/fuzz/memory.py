@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ MOST_BYTES = 1 << 22
 HANDLE = wire.FrameHandle("door", EPOCH, 1, 2, 3, 4, 5, 6)
 BOXES, MARKS = np.array([[1, 2, 30, 40]], np.float32), np.zeros((1, 10), np.float32)
 ONE = np.ones(1, np.float32)
-EXAMPLES: dict[str, wire.Message] = {
+EXAMPLES: dict[str, Any] = {
     "FrameHandle": HANDLE,
     "CameraState": wire.CameraState("door", "online", "", 640, 360, 30.0, 30.0, 9, 10),
     "DetectionResult": wire.DetectionResult(HANDLE, wire.Claim(1, 2, 0, -1, 0, 9), 640, 360, 11, BOXES, ONE, MARKS),

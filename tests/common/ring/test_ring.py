@@ -117,7 +117,7 @@ def test_frame_that_is_being_written_is_gone(settings: Settings) -> None:
         slot = writer.acquire()
         assert slot is not None
         assert slot.index == old.slot
-        with pytest.raises(FrameGone, match="being written"):
+        with pytest.raises(FrameGone, match="overwritten"):
             reader.lease(old)
 
 

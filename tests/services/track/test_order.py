@@ -217,7 +217,7 @@ def test_with_alike_workers_nothing_is_late(seed: int) -> None:
         one = result(len(arrivals), owner=owner, previous=previous, step=step)
         free_ns[owner] = begun + int(40 * MS * chance.uniform(0.5, 1.75))
         before = arrivals[-1].frame.captured_ns // MS if arrivals else 0
-        claim = dataclasses.replace(one.claim, claimed_ns=begun, previous_captured_ms=before)
+        claim = one.claim._replace(claimed_ns=begun, previous_captured_ms=before)
         arrivals.append(dataclasses.replace(one, claim=claim, finished_ns=free_ns[owner]))
         previous = owner
     order, out = Order(), 0
