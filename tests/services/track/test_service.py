@@ -445,7 +445,7 @@ def test_a_second_track_of_the_node_is_refused(node: Node) -> None:
 
 def test_a_newer_event_log_is_refused_with_exit_code_2(make_settings: Callable[..., Settings]) -> None:
     settings = make_settings()
-    Path(settings.state_dir).mkdir(parents=True)
+    Path(settings.state_dir).mkdir(mode=0o700, parents=True)
     with sqlite3.connect(Path(settings.state_dir) / "events.db") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
