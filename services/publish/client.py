@@ -6,6 +6,7 @@ be sent again is decided in one place (`events` by the log, everything retained 
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import ssl
@@ -169,7 +170,13 @@ class Session:
             json: It is one of `payloads`; with MQTT 5 it says so, and which version of the schema it follows.
         """
         properties = _properties(expiry_s) if self._v5 and json else None
-        return self._client.publish(topic, payload, qos, retain, properties).mid
+        if qos:
+            return self._client.publish(topic, payload, qos, retain, properties).mid
+        self._client.on_publish = None  # that the socket took a message is told with objects dearer than the message
+        try:
+            return self._client.publish(topic, payload, qos, retain, properties).mid
+        finally:
+            self._client.on_publish = self._on_publish
 
     def disconnect(self) -> None:
         """Say goodbye, so that the broker does not send the last will."""
@@ -255,11 +262,24 @@ def _words(code: ReasonCode, properties: Properties | None) -> str:
     return f"{code.getName()} ({more})" if more else str(code.getName())
 
 
-def _properties(expiry_s: int) -> Properties:
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    if expiry_s:
-        properties.MessageExpiryInterval = expiry_s
-    properties.PayloadFormatIndicator = 1
-    properties.ContentType = "application/json"
-    properties.UserProperty = ("schema", str(VERSION))
-    return properties
+class _Packed(Properties):
+    """Properties that are packed once; the library packs them for each message, which takes 0.1 ms of a track's way."""
+
+    def __init__(self, expiry_s: int) -> None:
+        super().__init__(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if expiry_s:
+            self.MessageExpiryInterval = expiry_s
+        self.PayloadFormatIndicator = 1
+        self.ContentType = "application/json"
+        self.UserProperty = ("schema", str(VERSION))
+        object.__setattr__(self, "_bytes", super().pack())  # type: ignore[no-untyped-call] # others are not settable
+
+    def pack(self) -> bytes:
+        """Bytes in the packet."""
+        packed: bytes = vars(self)["_bytes"]
+        return packed
+
+
+@functools.lru_cache(maxsize=16)  # one for each time of expiry, which are settings
+def _properties(expiry_s: int) -> _Packed:
+    return _Packed(expiry_s)

@@ -6,6 +6,7 @@ next process; readers drop the repetition by `id` and `seq`.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sqlite3
@@ -251,4 +252,9 @@ def payload(event: Event, snapshot: str | None) -> EventPayload:
 def rfc3339(time_ns: int) -> str:
     """Wall time in UTC with milliseconds, as RFC 3339 has it."""
     seconds, rest_ns = divmod(time_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns // 1_000_000:03d}Z"
+    return f"{_second(seconds)}.{rest_ns // 1_000_000:03d}Z"
+
+
+@functools.lru_cache(maxsize=8)  # the frames of a second are many
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"

@@ -11,8 +11,6 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from common.eventlog import Event
 from common.settings import EventSettings
 from services.track.tracks import CONFIRMED, Tracks
@@ -105,12 +103,17 @@ class Faces:
         ids = tracks.ids.tolist()
         live = set(ids)
         self._part([track_id for track_id in self._faces if track_id not in live])
-        seen = tracks.detection_index >= 0
-        known = np.array([track_id in self._faces for track_id in ids], np.bool_)  # np.isin takes 14 times as long
-        fresh = seen & ~known & (tracks.states == CONFIRMED) & (tracks.hits >= self._min_hits)
+        seen = [row for row, index in enumerate(tracks.detection_index.tolist()) if index >= 0]
+        states, hits = tracks.states.tolist(), tracks.hits.tolist()
+        known = [row for row in seen if ids[row] in self._faces]
+        fresh = [
+            row
+            for row in seen
+            if ids[row] not in self._faces and states[row] == CONFIRMED and hits[row] >= self._min_hits
+        ]
         events: list[Event] = []
-        for row in (*np.flatnonzero(seen & known), *np.flatnonzero(fresh)):  # who is here first, then who may be back
-            events += self._see(tracks, int(row), at_ns, fps, (width, height))
+        for row in (*known, *fresh):  # who is here first, then who may be back
+            events += self._see(tracks, row, at_ns, fps, (width, height))
         return events + self.tick(at_ns)
 
     def tick(self, at_ns: int) -> list[Event]:
