@@ -26,6 +26,7 @@ class Retained:
         stored = read_json(self._path).get("topics")
         self._earlier = {topic for topic in stored if isinstance(topic, str)} if isinstance(stored, list) else set()
         self._written: set[str] | None = None
+        self._trouble = ""
         self._payloads: dict[str, bytes] = {}
 
     def put(self, topic: str, payload: bytes | str, *, always: bool = False) -> None:
@@ -61,9 +62,11 @@ class Retained:
             return
         try:
             write_json(self._path, {"topics": sorted(names)})
-            self._written = names
+            self._written, self._trouble = names, ""
         except OSError as error:
-            log.warning("retained topics are not remembered error=%s", error.strerror)
+            if self._trouble != str(error.strerror):  # it is tried again and again
+                self._trouble = str(error.strerror)
+                log.warning("retained topics are not remembered error=%s", error.strerror)
 
     def _taken_back(self, topic: str, ack: Ack) -> None:
         if not ack.refusal:

@@ -60,7 +60,7 @@ def prepare(settings: Settings, directory: Path) -> list[str]:
     _sweep(settings)
     name, path = write_resolved(settings)
     plan = plan_for(settings, directory, {name: str(path)})
-    return [sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", str(_write(plan))]
+    return [sys.executable, "-P", str(Path(__file__).with_name("launch.py")), "-n", "-c", str(_write(plan))]
 
 
 def _sweep(settings: Settings) -> None:
