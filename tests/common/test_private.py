@@ -32,15 +32,24 @@ def test_every_directory_on_the_way_is_private(tmp_path: Path, no_umask: object)
     assert mode(made / "file") == 0o600
 
 
-def test_an_empty_directory_is_made_private_and_a_used_one_is_refused(tmp_path: Path) -> None:
-    empty, used = tmp_path / "empty", tmp_path / "used"
-    for path in (empty, used):
-        path.mkdir()
-        path.chmod(0o755)
-    (used / "file").touch()
-    assert mode(make_private(empty)) == 0o700
-    with pytest.raises(ConfigError, match=f"other users may enter it; chmod 700 {used}"):
-        make_private(used)
+@pytest.mark.parametrize("holds", ["", "events.db", "settings.json"])
+def test_an_empty_directory_and_one_of_a_node_are_made_private(tmp_path: Path, holds: str) -> None:
+    tmp_path.chmod(0o755)
+    if holds:
+        (tmp_path / holds).touch()
+    assert mode(make_private(tmp_path)) == 0o700
+
+
+def test_a_directory_with_something_else_is_left_as_it_is_and_refused_when_others_may_write(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    tmp_path.chmod(0o755)
+    assert mode(make_private(tmp_path)) == 0o755
+    assert f"other users may enter it; chmod 700 directory={tmp_path}" in caplog.text
+    tmp_path.chmod(0o775)
+    with pytest.raises(ConfigError, match=f"other users may write there; chmod 700 {tmp_path}"):
+        make_private(tmp_path)
 
 
 def test_a_place_that_others_can_rename_is_refused(tmp_path: Path) -> None:
