@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import random
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 import pytest
 
 from common import config
@@ -24,8 +24,10 @@ from common.bus import Bus
 from common.pixels import Geometry, PixelFormat
 from common.ring.writer import RingWriter
 from common.settings import Settings
+from common.shm import remove_segments
 from common.stats import read_stats
 from common.wire import CONFIRMED, CameraControl, CameraState, Command, ControlState, FrameHandle, TrackFrame
+from tools.bench.private import free_port
 from tools.bench.waiting import until
 
 ROOT = Path(__file__).parents[3]
@@ -202,46 +204,66 @@ def decode(data: bytes) -> np.ndarray:
     return picture
 
 
-def free_port() -> int:
-    taken = {row.laddr.port for row in psutil.net_connections("tcp") if row.laddr}
-    return random.choice([port for port in range(18770, 19770) if port not in taken])  # other runs choose too
+def launch(settings: Settings, *, wait: bool = True) -> Page:
+    """`python3 -m services.view` of a node; `wait`: until it serves."""
+    name, path = config.write_resolved(settings)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.view"],
+        cwd=ROOT,
+        env=config.child_environment(**{name: str(path)}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    page = Page(process, settings)
+    if wait:
+        try:
+            until(lambda: page.stats().get("state") == "running" or process.poll() is not None, what="view serves")
+        except TimeoutError:
+            raise AssertionError(f"view does not serve: {page.stats()}") from None
+        assert process.poll() is None, process.stderr.read().decode()
+    return page
+
+
+def end(page: Page) -> None:
+    """Stop it if it runs still."""
+    if page.process.poll() is None:
+        page.process.terminate()
+        try:
+            page.process.wait(10)
+        except subprocess.TimeoutExpired:
+            page.process.kill()
+    page.process.communicate()
 
 
 @pytest.fixture
 def start_view(make_settings: Callable[..., Settings]) -> Iterator[Callable[..., Page]]:
-    """Starts `python3 -m services.view` of a test node; the keyword arguments are the section `view`."""
-    started: list[subprocess.Popen[bytes]] = []
+    """Starts the view of a test node; the keyword arguments are the section `view`."""
+    started: list[Page] = []
 
     def begin(
         *, wait: bool = True, cameras: dict[str, Any] | None = None, rtsp: dict[str, Any] | None = None, **view: Any
     ) -> Page:
         view.setdefault("port", free_port())
         sources = cameras or {"door": {"source": "pattern:640x360@30"}}
-        settings = make_settings(cameras=sources, view=view, rtsp=rtsp or {})
-        name, path = config.write_resolved(settings)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.view"],
-            cwd=ROOT,
-            env=config.child_environment(**{name: str(path)}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        started.append(process)
-        page = Page(process, settings)
-        if wait:
-            until(lambda: page.stats().get("state") == "running" or process.poll() is not None)
-            assert process.poll() is None, process.stderr.read().decode()
-        return page
+        started.append(launch(make_settings(cameras=sources, view=view, rtsp=rtsp or {}), wait=wait))
+        return started[-1]
 
     yield begin
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        process.communicate()
+    for page in started:
+        end(page)
+
+
+@pytest.fixture(scope="module")
+def asked_page() -> Iterator[Page]:
+    """One view with default settings for all the tests of a file that only ask it something and change nothing."""
+    directory = Path(tempfile.mkdtemp(prefix="vd-"))
+    places = {"runtime_dir": str(directory / "run"), "state_dir": str(directory / "state")}
+    cameras = {"door": {"source": "pattern:640x360@30"}}
+    page = launch(config.check({"cameras": cameras, "view": {"port": free_port()}, **places}))
+    yield page
+    end(page)
+    remove_segments(page.settings.runtime_dir)
+    shutil.rmtree(directory)
 
 
 @pytest.fixture

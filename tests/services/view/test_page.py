@@ -36,8 +36,9 @@ UNNAMED = """() => Array.from(document.querySelectorAll("button, a, input, texta
     .map((node) => node.outerHTML.slice(0, 200))"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """One browser; each test has its own context in it, which shares nothing with the others."""
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -49,9 +50,11 @@ def browser() -> Iterator[Any]:
 def open_page(browser: Any, page: Any) -> Iterator[Callable[..., Any]]:
     """Opens the page; fails when the console had errors or another host was asked."""
     troubles: list[str] = []
+    opened: list[Any] = []
 
     def begin(**context: Any) -> Any:
-        tab = browser.new_context(**context).new_page()
+        opened.append(browser.new_context(**context))
+        tab = opened[-1].new_page()
         tab.on("console", lambda line: troubles.append(line.text) if line.type in {"error", "warning"} else None)
         tab.on("pageerror", lambda error: troubles.append(str(error)))
         base = f"http://127.0.0.1:{page.port}/"
@@ -61,6 +64,8 @@ def open_page(browser: Any, page: Any) -> Iterator[Callable[..., Any]]:
 
     begin.troubles = troubles  # type: ignore[attr-defined]
     yield begin
+    for context in opened:
+        context.close()
     assert troubles == []
 
 
@@ -179,22 +184,27 @@ def test_page_says_when_the_node_is_away_and_comes_back(
     open_page.troubles.clear()  # type: ignore[attr-defined] # the browser logs each refused connection
 
 
+SIZES = [(360, 740), (820, 1100), (1920, 1080)]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(360, 740), (820, 1100), (1920, 1080)])
 def test_page_fits_phones_tablets_and_desks_in_both_colours(
-    open_page: Callable[..., Any], producer: Any, width: int, height: int, scheme: str, tmp_path: Path
+    open_page: Callable[..., Any], producer: Any, scheme: str, tmp_path: Path
 ) -> None:
-    tab = open_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    tab.wait_for_selector("#processes tr")
-    assert tab.evaluate(TOO_WIDE) == []
-    background = tab.evaluate("() => getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, background[4:-1].split(","))) < 200) == (scheme == "dark")
-    assert tab.screenshot(path=tmp_path / "page.png")
+    for width, height in SIZES:
+        tab = open_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        tab.wait_for_selector("#processes tr")
+        assert tab.evaluate(TOO_WIDE) == [], (width, height)
+        background = tab.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, background[4:-1].split(","))) < 200) == (scheme == "dark")
+        assert tab.screenshot(path=tmp_path / "page.png")
+        tab.close()
 
 
 def test_login_page_lets_in(browser: Any, start_view: Callable[..., Any]) -> None:
     guarded = start_view(password="open sesame")
-    tab = browser.new_context().new_page()
+    context = browser.new_context()
+    tab = context.new_page()
     tab.goto(f"http://127.0.0.1:{guarded.port}/")
     tab.get_by_label("Password").fill("wrong")
     tab.get_by_role("button", name="Log in").click()
@@ -205,3 +215,4 @@ def test_login_page_lets_in(browser: Any, start_view: Callable[..., Any]) -> Non
     tab.get_by_label("Log out").click()
     tab.get_by_label("Password").wait_for()
     assert tab.get_by_role("article", name="Camera door").count() == 0
+    context.close()

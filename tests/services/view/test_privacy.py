@@ -5,7 +5,6 @@ Each face is a fine pattern of black and white that stands nowhere else: where i
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.wire import CONFIRMED, LOST, TENTATIVE, CameraControl, FrameHandle, TrackFrame
+from tools.bench.private import free_port
 
 # Where faces stand in a frame, by what the node knows of them.
 SEEN = (200, 100, 300, 220)
@@ -26,12 +26,6 @@ HIDDEN = (520, 220, 580, 300)  # a confirmed track that is not shown
 EDGE = (600, 0, 640, 50)  # cut by the border
 FACES = (SEEN, LOW, TENTATIVE_ONLY, HELD, HIDDEN, EDGE)
 CELL = 4
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def checkered(_seq: int) -> NDArray[np.uint8]:
@@ -145,12 +139,11 @@ def test_frames_without_results_are_never_shown(
     for _ in range(12):
         assert open_faces(next(stream)) == []
     page.producer.tracks = None
-    for _ in range(8):
-        assert open_faces(next(stream)) == []
-    stream.close()
     video = h264(page)
     for _ in range(8):
+        assert open_faces(next(stream)) == []
         assert open_faces(next(video)) == []
+    stream.close()
     video.close()
 
 

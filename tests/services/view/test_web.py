@@ -64,29 +64,30 @@ def test_commands_reach_publish(page, producer, until) -> None:
         {"target": "door", "what": "detect_fps", "payload": "Infinity"},
     ],
 )
-def test_senseless_command_is_refused(page, body: object) -> None:
-    assert page.command(body) == 400
+def test_senseless_command_is_refused(asked_page, body: object) -> None:
+    assert asked_page.command(body) == 400
 
 
-def test_command_of_another_site_is_refused(page) -> None:
+def test_command_of_another_site_is_refused(asked_page) -> None:
     body = json.dumps({"target": "door", "what": "privacy", "payload": "OFF"})
     kind = {"Content_Type": "application/json"}
-    assert page.ask("/api/command", "POST", body, **kind)[0] == 403  # a form or a simple request has no such header
-    assert page.ask("/api/command", "POST", body, Content_Type="text/plain", X_Vedette="1")[0] == 403
-    assert page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Origin="http://evil.example")[0] == 403
-    assert page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Sec_Fetch_Site="same-site")[0] == 403
+    # a form or a simple request has no such header
+    assert asked_page.ask("/api/command", "POST", body, **kind)[0] == 403
+    assert asked_page.ask("/api/command", "POST", body, Content_Type="text/plain", X_Vedette="1")[0] == 403
+    assert asked_page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Origin="http://evil.example")[0] == 403
+    assert asked_page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Sec_Fetch_Site="same-site")[0] == 403
     for origin in ("null", "", "http://[::1", "http://127.0.0.1:9", "http://127.0.0.1@evil.example"):
-        assert page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Origin=origin)[0] == 403
-    assert page.ask("/api/command", "GET")[0] == 405
+        assert asked_page.ask("/api/command", "POST", body, **kind, X_Vedette="1", Origin=origin)[0] == 403
+    assert asked_page.ask("/api/command", "GET")[0] == 405
 
 
-def test_command_that_is_all_brackets_is_refused(page) -> None:
+def test_command_that_is_all_brackets_is_refused(asked_page) -> None:
     kind = {"Content_Type": "application/json", "X_Vedette": "1"}
-    assert page.ask("/api/command", "POST", "[" * 4000, **kind)[0] == 400
+    assert asked_page.ask("/api/command", "POST", "[" * 4000, **kind)[0] == 400
 
 
-def test_pictures_are_not_given_to_other_sites(page) -> None:
-    status, headers, _ = page.ask("/snapshot/door.jpg", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors")
+def test_pictures_are_not_given_to_other_sites(asked_page) -> None:
+    status, headers, _ = asked_page.ask("/snapshot/door.jpg", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors")
     assert status == 403
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
@@ -107,8 +108,8 @@ def test_pictures_are_not_given_to_other_sites(page) -> None:
         ("", 421),
     ],
 )
-def test_only_known_host_names_are_answered(page, host: str, status: int) -> None:
-    assert page.ask("/healthz", Host=host)[0] == status
+def test_only_known_host_names_are_answered(asked_page, host: str, status: int) -> None:
+    assert asked_page.ask("/healthz", Host=host)[0] == status
 
 
 def test_unknown_host_is_told_the_line_to_add(start_view: Callable) -> None:
@@ -133,13 +134,13 @@ def test_unknown_host_is_told_the_line_to_add(start_view: Callable) -> None:
         "//etc/passwd",
     ],
 )
-def test_no_path_leads_out(page, path: str) -> None:
-    assert page.ask(path)[0] == 404
+def test_no_path_leads_out(asked_page, path: str) -> None:
+    assert asked_page.ask(path)[0] == 404
 
 
-def test_every_answer_has_the_security_headers(page) -> None:
+def test_every_answer_has_the_security_headers(asked_page) -> None:
     for path in ("/", "/static/app.js", "/api/state", "/nothing", "/healthz"):
-        _, headers, _ = page.ask(path)
+        _, headers, _ = asked_page.ask(path)
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
@@ -162,10 +163,10 @@ def test_path_prefix_may_be_stripped_by_the_proxy_or_not(start_view: Callable, p
     assert page.ask("/cams")[1]["location"] == "/cams/"
 
 
-def test_files_of_the_page_are_asked_for_once(page) -> None:
-    _, headers, data = page.ask("/static/app.js")
+def test_files_of_the_page_are_asked_for_once(asked_page) -> None:
+    _, headers, data = asked_page.ask("/static/app.js")
     assert data
-    assert page.ask("/static/app.js", If_None_Match=headers["etag"])[0] == 304
+    assert asked_page.ask("/static/app.js", If_None_Match=headers["etag"])[0] == 304
 
 
 def test_events_and_faces_come_from_the_state_directory(page) -> None:
@@ -240,8 +241,8 @@ def test_a_request_that_comes_in_pieces_is_answered(page) -> None:
         assert any(line.startswith(b"HTTP/1.1 200") for line in answers)
 
 
-def test_head_of_a_stream_ends(page) -> None:
-    assert page.ask("/stream/door.mjpg", "HEAD")[0] == 200
+def test_head_of_a_stream_ends(asked_page) -> None:
+    assert asked_page.ask("/stream/door.mjpg", "HEAD")[0] == 200
 
 
 def test_view_stops_at_once_while_somebody_looks(page, producer) -> None:

@@ -15,6 +15,8 @@ import av
 import numpy as np
 import pytest
 
+from tools.bench.private import free_port
+
 TCP = {"rtsp_transport": "tcp"}
 GSTREAMER = """
 import sys, gi
@@ -52,12 +54,6 @@ HAS_GSTREAMER = (
         check=False,
     ).returncode
 )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

@@ -21,16 +21,11 @@ from numpy.typing import NDArray
 
 from common.wire import CameraControl
 from services.view.rtsp.server import CLIENTS
+from tools.bench.private import free_port
 
 FACE = (200, 100, 300, 220)
 TCP = {"rtsp_transport": "tcp"}
 PASSWORD = "open sesame"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def contrast(picture: NDArray[np.uint8], box: tuple[int, int, int, int] = FACE) -> float:
