@@ -1,63 +1,38 @@
-"""Whether pictures of several cameras in one run of the model would be cheaper than one after the other."""
+"""Whether frames of several cameras in one run of the model are cheaper than one after the other, measured here."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import statistics
-import time
-from typing import Any
 
-import numpy as np
-
-from common.config import cache_dir
-from common.errors import VedetteError
 from common.settings import InferSettings
-from services.infer.letterbox import model_size
-from services.infer.manifest import find_model
-from services.infer.picture_input import AXES
+from tools.advise.candidate import Candidate, CandidateFailed, Frames
+from tools.advise.choose import Batch
+from tools.advise.clock import Clock
 
-TRIES = 7
+COUNTS = (1, 2, 4)  # frames in one run; more make the first of them wait too long for its answer
+ROUNDS = 3
 
 
-def batch_reason(infer: InferSettings, source: tuple[int, int], cameras: int) -> str:
-    """One sentence; measured where the model takes more than one picture at a time.
+def counts_for(cameras: int, workers: int) -> list[int]:
+    """Numbers of frames in one run that may pay: at most a worker's share, so that it leaves the others theirs."""
+    share = math.ceil(cameras / workers)
+    return sorted({count for count in COUNTS if count < share} | {min(share, COUNTS[-1])})
 
-    Vedette itself never waits for a second picture: at 30 frames a second a batch of two costs up to 33 ms of age.
-    """
-    if cameras < 2:
-        return ""
-    import onnxruntime as ort
 
+def measure_batches(infer: InferSettings, frames: Frames, counts: list[int], clock: Clock) -> tuple[list[Batch], str]:
+    """Time of a frame in runs of each number of frames, in turns; and why there is none, when there is none."""
+    clock.begin(3, ROUNDS * len(counts))
+    times: dict[int, list[float]] = {count: [] for count in counts}
     try:
-        spec, path = find_model(infer.model, cache_dir() / "models")
-    except VedetteError:
-        return ""
-    if path.suffix != ".onnx":
-        return ""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = infer.threads
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    only = session.get_inputs()[0]
-    sizes = dict(zip(AXES[spec.input.layout], only.shape, strict=True))
-    if isinstance(sizes["batch"], int):
-        return "no batch over cameras: the model takes one picture at a time"
-    width, height = model_size(source, infer.width, spec.input.multiple)
-    times = {}
-    for count in (1, cameras):
-        axes = {"batch": count, "channels": 3, "width": width, "height": height}
-        tensor = np.zeros([axes[axis] for axis in AXES[spec.input.layout]], np.float32)
-        times[count] = _median_ms(session, {only.name: tensor}) / count
-    gain = times[1] / times[cameras]
-    verdict = "would pay" if gain > 1.1 else "would not pay"
-    return (
-        f"no batch over cameras: {cameras} pictures at once take {times[cameras]:.1f} ms each, one alone "
-        f"{times[1]:.1f} ms, so it {verdict}; and the first would wait for the last, up to a whole frame"
-    )
-
-
-def _median_ms(session: Any, feed: dict[str, Any]) -> float:
-    times = []
-    for _ in range(TRIES):
-        start = time.perf_counter()
-        session.run(None, feed)
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times)
+        with Candidate(dataclasses.replace(infer, max_batch=counts[-1]), frames) as child:
+            clock.say(f"up to {counts[-1]} frames in one run")
+            child.load()
+            for _ in range(ROUNDS):
+                for count in counts:
+                    clock.say(f"{count} frame{'s' * (count > 1)} in one run")
+                    times[count] += child.measure(clock.next_s(), count).whole_ms
+    except CandidateFailed as error:
+        return [], str(error)
+    return [Batch(count, statistics.median(values)) for count, values in times.items()], ""

@@ -67,7 +67,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement: times of each frame in milliseconds, CPU seconds and seconds by the clock."""
+    """One measurement: times of a frame in each run in milliseconds, CPU seconds and seconds by the clock."""
 
     run_ms: list[float]
     whole_ms: list[float]
@@ -104,9 +104,9 @@ class Candidate:
         answer = self._tell(self._ask)
         return Loaded(tuple(answer["size"]), answer["seconds"], answer["nodes"], answer["fallback"])
 
-    def begin(self, seconds: float) -> None:
-        """Start to measure; several candidates may measure at the same time."""
-        self._send({"seconds": seconds})
+    def begin(self, seconds: float, batch: int = 1) -> None:
+        """Start to measure, with so many frames in one run; several candidates may measure at the same time."""
+        self._send({"seconds": seconds, "batch": batch})
 
     def end(self) -> Sample:
         """Wait for the measurement.
@@ -116,9 +116,9 @@ class Candidate:
         """
         return Sample(**self._receive())
 
-    def measure(self, seconds: float) -> Sample:
+    def measure(self, seconds: float, batch: int = 1) -> Sample:
         """Measure alone."""
-        self.begin(seconds)
+        self.begin(seconds, batch)
         return self.end()
 
     def detect(self) -> list[list[list[float]]]:
@@ -216,19 +216,20 @@ def _answers() -> Generator[dict[str, Any], Any, None]:
             every = [detector.detect(planes, geometry) for planes in pictures]
             ask = yield {"found": [np.column_stack((one.boxes, one.scores)).tolist() for one in every]}
         else:
-            ask = yield _timed(detector, pictures, geometry, ask["seconds"])
+            ask = yield _timed(detector, pictures, geometry, ask["seconds"], ask["batch"])
 
 
-def _timed(detector: Any, pictures: list[Any], geometry: Geometry, seconds: float) -> dict[str, Any]:
+def _timed(detector: Any, pictures: list[Any], geometry: Geometry, seconds: float, batch: int) -> dict[str, Any]:
     run_ms, whole_ms = [], []
     cpu_s, start = time.process_time(), time.monotonic()
     count = 0
     while time.monotonic() - start < seconds or count < 3:
-        detector.detect(pictures[count % len(pictures)], geometry)
+        chosen = [pictures[(count + row) % len(pictures)] for row in range(batch)]
+        detector.detect_all([(planes, geometry) for planes in chosen])
         laps = detector.laps
-        run_ms.append(round(laps.infer / 1e6, 4))
-        whole_ms.append(round(sum(laps) / 1e6, 4))
-        count += 1
+        run_ms.append(round(laps.infer / batch / 1e6, 4))
+        whole_ms.append(round(sum(laps) / batch / 1e6, 4))
+        count += batch
     return {
         "run_ms": run_ms,
         "whole_ms": whole_ms,

@@ -10,6 +10,7 @@ from common.settings import InferSettings
 
 SPARE = 1.3  # of the rate that is needed: cameras come in bursts, and a warm machine is slower than a cold one
 ALIKE = 1.1  # two ways that differ by less are equally fast: the machine's own noise
+PAYS = 1.2  # times cheaper that frames must be together: what goes together is also answered together, later
 ENOUGH = 0.97  # of the faces that the largest input finds
 
 
@@ -70,6 +71,14 @@ class Crew:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """A number of frames in one run of the model, measured: the time of one frame, its part of the run."""
+
+    count: int
+    whole_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Advice:
     """What to set, and why."""
 
@@ -78,6 +87,7 @@ class Advice:
     ways: list[Way]
     sizes: list[Size]
     crews: list[Crew]
+    batches: list[Batch]
 
 
 def best_way(ways: Sequence[Way], cores: int) -> tuple[Way, list[str]]:
@@ -124,6 +134,26 @@ def best_crew(crews: Sequence[Crew], demand_fps: float) -> tuple[int, list[str]]
     chosen = max(crews, key=lambda crew: crew.fps)
     short = f"no number of workers does {SPARE:g} times that; measured: {said}; frames are skipped, never queued"
     return chosen.workers, [f"workers {chosen.workers}: {need}, and {short}"]
+
+
+def best_batch(batches: Sequence[Batch], problem: str) -> tuple[int, list[str]]:
+    """The smallest number of frames in one run that makes a frame clearly cheaper than alone.
+
+    Args:
+        batches: Measured, one frame first; empty where a worker has one camera.
+        problem: Why they could not be.
+    """
+    if problem:
+        return 1, [f"max_batch 1: {problem}"]
+    if not batches:
+        return 1, []
+    alone, best = batches[0].whole_ms, min(batch.whole_ms for batch in batches)
+    said = ", ".join(f"{batch.count} in one run: {batch.whole_ms:.1f} ms a frame" for batch in batches)
+    if best * PAYS > alone:
+        return 1, [f"max_batch 1: frames of several cameras together gain too little: {said}"]
+    chosen = next(batch for batch in batches if batch.whole_ms <= best * ALIKE and batch.whole_ms * PAYS <= alone)
+    whole = chosen.count * chosen.whole_ms
+    return chosen.count, [f"max_batch {chosen.count}: {said}; answers of a whole batch come after {whole:.1f} ms"]
 
 
 def settings_tree(infer: InferSettings, usual: InferSettings) -> dict[str, object]:

@@ -6,25 +6,21 @@ import contextlib
 import dataclasses
 import importlib.util
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common.settings import InferSettings
 from tools.advise.agreement import agreement, recall
-from tools.advise.batch import batch_reason
+from tools.advise.batch import counts_for, measure_batches
 from tools.advise.candidate import Candidate, CandidateFailed, Frames, Sample
-from tools.advise.choose import Advice, Crew, Size, Way, best_crew, best_size, best_way
+from tools.advise.choose import Advice, Crew, Size, Way, best_batch, best_crew, best_size, best_way
+from tools.advise.clock import Clock, Progress
 from tools.bench.backend_rows import OTHERS, available_providers, int8_files
 from tools.bench.report import quantile
 
 CPU = "CPUExecutionProvider"
 ROUNDS = 3
 WIDTHS = (320, 480, 640, 960, 1280)
-SHORTEST_S, LONGEST_S = 0.15, 2.0  # of one measurement
-SHARES = (0.5, 0.25, 0.25)  # of the time: ways, sizes, workers
-
-Progress = Callable[[str, float], None]
 
 
 def advise(
@@ -48,7 +44,8 @@ def advise(
         seconds: For all measurements; loading models comes on top.
         progress: Hears what is being done, and which part of the whole is over.
     """
-    clock = _Clock(seconds, progress)
+    clock = Clock(seconds, progress)
+    infer = dataclasses.replace(infer, max_batch=1)
     ways = measure_ways(candidates(infer, cores), frames, clock)
     way, reasons = best_way(ways, cores)
     sizes = measure_sizes(way.infer, frames, clock)
@@ -58,8 +55,12 @@ def advise(
     crews = measure_crews(chosen, frames, cores, clock)
     workers, more = best_crew(crews, demand_fps)
     chosen = dataclasses.replace(chosen, workers=workers, max_workers=max(workers, infer.max_workers))
-    batch = batch_reason(chosen, (frames.geometry.width, frames.geometry.height), cameras)
-    return Advice(chosen, [*reasons, *more, *filter(None, [batch])], ways, sizes, crews)
+    reasons += more
+    counts = counts_for(cameras, workers)
+    batches, problem = measure_batches(chosen, frames, counts, clock) if len(counts) > 1 else ([], "")
+    batch, more = best_batch(batches, problem)
+    chosen = dataclasses.replace(chosen, max_batch=batch)
+    return Advice(chosen, reasons + more, ways, sizes, crews, batches)
 
 
 def candidates(infer: InferSettings, cores: int) -> list[tuple[str, InferSettings]]:
@@ -82,7 +83,7 @@ def candidates(infer: InferSettings, cores: int) -> list[tuple[str, InferSetting
     return [*made, *_splits(one, infer)]
 
 
-def measure_ways(rows: Sequence[tuple[str, InferSettings]], frames: Frames, clock: _Clock) -> list[Way]:
+def measure_ways(rows: Sequence[tuple[str, InferSettings]], frames: Frames, clock: Clock) -> list[Way]:
     """All ways in turns, so that what else the machine does hits all alike."""
     clock.begin(0, len(rows) * ROUNDS)
     running: dict[str, Candidate] = {}
@@ -112,7 +113,7 @@ def measure_ways(rows: Sequence[tuple[str, InferSettings]], frames: Frames, cloc
     return [_judged(ways[name], samples[name], found.get(name, []), first) for name, _ in rows]
 
 
-def measure_sizes(infer: InferSettings, frames: Frames, clock: _Clock) -> list[Size]:
+def measure_sizes(infer: InferSettings, frames: Frames, clock: Clock) -> list[Size]:
     """The way at several widths, and which faces each finds; the largest is measured for the faces alone."""
     longer = max(frames.geometry.width, frames.geometry.height)
     widths = sorted({*(width for width in WIDTHS if width <= max(longer, WIDTHS[0])), infer.width})
@@ -136,7 +137,7 @@ def measure_sizes(infer: InferSettings, frames: Frames, clock: _Clock) -> list[S
     ]
 
 
-def measure_crews(infer: InferSettings, frames: Frames, cores: int, clock: _Clock) -> list[Crew]:
+def measure_crews(infer: InferSettings, frames: Frames, cores: int, clock: Clock) -> list[Crew]:
     """One to so many workers at the same time."""
     most = min(cores, 8)
     clock.begin(2, most)
@@ -154,31 +155,6 @@ def measure_crews(infer: InferSettings, frames: Frames, cores: int, clock: _Cloc
         fps = sum(len(sample.whole_ms) / sample.wall_s for sample in samples)
         crews.append(Crew(workers, fps, statistics.median(time for row in samples for time in row.whole_ms)))
     return crews
-
-
-class _Clock:
-    """Divides the time among the measurements that are left."""
-
-    def __init__(self, seconds: float, progress: Progress) -> None:
-        self._seconds, self._progress = seconds, progress
-        self._end, self._left, self._done, self._share = time.monotonic(), 1, 0.0, 0.0
-
-    def begin(self, part: int, count: int) -> None:
-        """A part with so many measurements."""
-        self._done, self._share = sum(SHARES[:part]), SHARES[part]
-        self._end = time.monotonic() + self._seconds * self._share
-        self._left = self._count = max(1, count)
-
-    def next_s(self) -> float:
-        """Length of the next measurement."""
-        left = max(0.0, self._end - time.monotonic())
-        seconds = min(LONGEST_S, max(SHORTEST_S, left / max(1, self._left)))
-        self._left -= 1
-        return seconds
-
-    def say(self, what: str) -> None:
-        """Tell how far it is."""
-        self._progress(what, self._done + self._share * (1 - self._left / self._count))
 
 
 def _judged(way: Way, samples: Sequence[Sample], found: list[list[list[float]]], first: list[list[list[float]]]) -> Way:

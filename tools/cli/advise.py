@@ -39,7 +39,7 @@ def advise(
     write: Annotated[Path | None, typer.Option("--write", help="Write the section to this file.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure providers, threads, input sizes and workers here, and say what to set; changes nothing by itself."""
+    """Measure providers, threads, input sizes, workers and batches here; say what to set, and change nothing."""
     import yaml
 
     from tools.cli.output import print_json
@@ -122,6 +122,7 @@ def _figures(advice: Advice) -> dict[str, Any]:
         "ways": [dataclasses.asdict(row) for row in advice.ways],
         "sizes": [dataclasses.asdict(row) for row in advice.sizes],
         "crews": [dataclasses.asdict(row) for row in advice.crews],
+        "batches": [dataclasses.asdict(row) for row in advice.batches],
     }
     for way in made["ways"]:
         way["infer"] = {key: way["infer"][key] for key in ("model", "backend", "providers", "threads", "width")}

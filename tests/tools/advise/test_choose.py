@@ -6,7 +6,7 @@ import yaml
 
 from common.config import check
 from common.settings import InferSettings
-from tools.advise.choose import Crew, Size, Way, best_crew, best_size, best_way, settings_tree
+from tools.advise.choose import Batch, Crew, Size, Way, best_batch, best_crew, best_size, best_way, settings_tree
 
 ONE, TWO = InferSettings(threads=1), InferSettings(threads=2)
 
@@ -62,8 +62,27 @@ def test_fewest_workers_with_room_to_spare() -> None:
     assert "never queued" in reasons[0]
 
 
+def test_frames_go_together_only_where_that_clearly_gains() -> None:
+    assert best_batch([], "") == (1, [])
+    slower, reasons = best_batch([Batch(1, 5.4), Batch(2, 6.0), Batch(4, 6.9)], "")
+    assert slower == 1
+    assert len(reasons) == 1
+    assert reasons[0].startswith(
+        "max_batch 1: frames of several cameras together gain too little: 1 in one run: 5.4 ms"
+    )
+    assert reasons[0].endswith("4 in one run: 6.9 ms a frame")
+    assert best_batch([Batch(1, 1.46), Batch(2, 1.41), Batch(4, 1.43)], "")[0] == 1
+    assert best_batch([Batch(1, 10.0), Batch(2, 6.0), Batch(4, 5.8)], "")[0] == 2  # 4 gains hardly more, and later
+    four, reasons = best_batch([Batch(1, 10.0), Batch(2, 6.0), Batch(4, 4.0)], "")
+    assert four == 4
+    assert reasons[0].endswith("answers of a whole batch come after 16.0 ms")
+    assert best_batch([], "the backend 'tvm' takes one picture at a time")[1] == [
+        "max_batch 1: the backend 'tvm' takes one picture at a time"
+    ]
+
+
 def test_the_section_is_valid_settings() -> None:
-    infer = InferSettings(width=320, workers=2, backend="openvino", device="GPU")
+    infer = InferSettings(width=320, workers=2, backend="openvino", device="GPU", max_batch=2)
     tree = yaml.safe_load(yaml.safe_dump({"infer": settings_tree(infer, InferSettings())}))
     assert check({**tree, "cameras": {"door": {"source": "pattern:64x48@30"}}}).infer == infer
     assert "remote" not in tree["infer"]

@@ -38,13 +38,26 @@ def vedette(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_advice_is_measured_and_can_be_used_as_it_is(yunet: None, tmp_path: Path) -> None:
     target = tmp_path / "advice.yml"
     done = vedette(
-        "advise", "--source", "pattern:128x96@30", "--seconds", "2", "--write", str(target), "--json", cwd=tmp_path
+        "advise",
+        "--source",
+        "pattern:128x96@30",
+        "--seconds",
+        "2",
+        "--cameras",
+        "3",
+        "--write",
+        str(target),
+        "--json",
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert all(way["whole_ms"] is not None or way["problem"] for way in told["ways"])
     assert {way["name"] for way in told["ways"]} >= {"CPU, 1 thread"}
     assert told["crews"]
+    share = -(-3 // told["settings"]["infer"]["workers"])
+    assert [row["count"] for row in told["batches"]] == [count for count in (1, 2, 3) if count <= share and share > 1]
+    assert told["settings"]["infer"].get("max_batch", 1) <= share
     assert any("no face was seen" in reason for reason in told["reasons"])
     written = yaml.safe_load(target.read_text())
     assert written == told["settings"]
