@@ -99,6 +99,7 @@ class InferSettings:
     remote: RemoteSettings = field(default_factory=RemoteSettings)
     min_score: Fraction = 0.6
     nms_iou: Fraction | None = None  # None: as the model wants it
+    regions: bool = False
     camera_motion: bool = True
     embedder: Annotated[str, Len(1)] | None = None
 

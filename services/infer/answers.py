@@ -36,7 +36,7 @@ class Answers:
             embedder: Tells how faces look, when wished.
         """
         gated = [name for name, row in settings.cameras.items() if row.motion_gate and not settings.replay]
-        self._gates = {name: MotionGate() for name in gated}
+        self._gates = {name: MotionGate(fine=settings.infer.regions) for name in gated}
         wanted = settings.infer.camera_motion and settings.track.mode == "face"
         self._motions = {name: CameraMotion() for name in settings.cameras} if wanted else {}
         self._looks = _make_looks(settings, embedder)
@@ -46,11 +46,17 @@ class Answers:
         gate = self._gates.get(lease.handle.camera)
         return None if gate is None else gate.answer(lease.planes, time.monotonic_ns())
 
-    def ran(self, lease: Lease, found: Detections) -> None:
-        """Take what the model found in the frame that `known` was asked about."""
+    def ran(self, lease: Lease, found: Detections, sweep: int = 0) -> None:
+        """Take what the model found in the frame that `known` was asked about.
+
+        Args:
+            lease: Of the frame.
+            found: Its faces.
+            sweep: Runs that it takes to look at all of a picture.
+        """
         gate = self._gates.get(lease.handle.camera)
         if gate is not None:
-            gate.ran(found, time.monotonic_ns())
+            gate.ran(found, time.monotonic_ns(), sweep)
 
     def make(self, lease: Lease, claim: Claim, found: Detections, ran: bool) -> DetectionResult:
         """The result of a frame.

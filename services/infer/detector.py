@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from services.infer.nms import suppress
 from services.infer.preprocess import Preprocess, limit_threads
 
 USUAL = Geometry(1280, 720, PixelFormat.BGR)  # what a model is tried with when no camera is known yet
-MAX_PLANS = 16  # geometries with buffers ready; cameras change theirs rarely
+MAX_PLANS = 32  # inputs with buffers ready, two a camera with regions; cameras change their geometry rarely
 
 Array = NDArray[np.float32]
 Picture = tuple[
@@ -44,6 +44,17 @@ class Detections(NamedTuple):
     landmarks: Array
 
 
+Place = tuple[int, int, int, int]  # left, top, width and height in the model's input, pixels
+
+
+class Part(NamedTuple):
+    """A picture that shares the model's input with others: its planes, its geometry, and where it goes."""
+
+    planes: Sequence[Plane]
+    geometry: Geometry
+    place: Place
+
+
 class Laps(NamedTuple):
     """How long the stages of one run took, nanoseconds, all its frames together."""
 
@@ -62,6 +73,9 @@ class _Plan:
     decoder: Decoder
 
 
+_Key = tuple[tuple[Geometry, Place], ...]
+
+
 class Detector:
     """A loaded model with its pre- and postprocessing; one thread at a time.
 
@@ -74,7 +88,7 @@ class Detector:
         self._spec, self._backend, self._settings = spec, backend, settings
         self.batch = settings.max_batch
         self._iou = spec.nms_iou if settings.nms_iou is None else settings.nms_iou
-        self._plans: dict[Geometry, _Plan] = {}
+        self._plans: dict[_Key, list[_Plan]] = {}
         self._bound: dict[tuple[int, int], Bound] = {}
         self.laps = Laps(0, 0, 0)
 
@@ -83,10 +97,20 @@ class Detector:
         """Where the model runs."""
         return self._backend.placement
 
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Width and height that the model is fixed to; None when it takes any."""
+        return self._backend.fixed_size
+
+    @property
+    def multiple(self) -> int:
+        """Of which both sides of the model's input are."""
+        return self._spec.input.multiple
+
     def input_size(self, geometry: Geometry) -> tuple[int, int]:
         """Width and height of the model's input for frames of a geometry."""
         source = (geometry.width, geometry.height)
-        return self._backend.fixed_size or model_size(source, self._settings.width, self._spec.input.multiple)
+        return self.fixed_size or model_size(source, self._settings.width, self.multiple)
 
     def prepare(self, geometry: Geometry) -> None:
         """Make buffers for a geometry and run the model once, so that the first frame is as fast as the others.
@@ -94,12 +118,11 @@ class Detector:
         Raises:
             ModelError: The model does not take this size, or its outputs do not fit the decoder.
         """
-        if geometry not in self._plans:
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.pop(next(iter(self._plans)))
-            self._plans[geometry] = self._plan(geometry)
-            sizes = {plan.box.model for plan in self._plans.values()}
-            self._bound = {size: bound for size, bound in self._bound.items() if size in sizes}
+        self._whole(geometry)
+
+    def prepare_parts(self, places: Sequence[tuple[Geometry, Place]], size: tuple[int, int]) -> None:
+        """The same for `detect_parts` with pictures of these geometries at these places."""
+        self._planned(tuple(places), size)
 
     def try_out(self, geometry: Geometry) -> None:
         """Prove the model with a geometry, and keep only what other geometries of that input size can use.
@@ -134,10 +157,7 @@ class Detector:
             DeviceError: The accelerator failed.
             ValueError: The input sizes differ.
         """
-        plans = []
-        for _, geometry in pictures:
-            self.prepare(geometry)
-            plans.append(self._plans[geometry])
+        plans = [self._whole(geometry) for _, geometry in pictures]
         bound = plans[0].bound
         if any(plan.bound is not bound for plan in plans):
             raise ValueError(f"input sizes {[plan.box.model for plan in plans]}: frames of one run have the same")
@@ -155,33 +175,98 @@ class Detector:
         self.laps = Laps(filled - start, ran - filled, time.monotonic_ns() - ran)
         return found
 
+    def detect_parts(self, parts: Sequence[Part], size: tuple[int, int]) -> list[Detections]:
+        """Faces in several pictures that lie beside each other in one input, by one run of the model.
+
+        Args:
+            parts: Their places cover the input and do not overlap.
+            size: Width and height of the input.
+
+        Raises:
+            ModelError: As `prepare`.
+            DeviceError: The accelerator failed.
+        """
+        plans = self._planned(tuple((part.geometry, part.place) for part in parts), size)
+        first = plans[0]
+        start = time.monotonic_ns()
+        for plan, part in zip(plans, parts, strict=True):
+            plan.fill.draw(part.planes)
+        first.fill.push()
+        filled = time.monotonic_ns()
+        run_rows(first.bound, self.batch, 1)
+        ran = time.monotonic_ns()
+        every = first.decoder.decode(self._outputs(first.bound, 0), self._settings.min_score)
+        every = _taken(every, suppress(every.boxes, every.scores, self._iou))
+        found = [
+            self._placed(_taken(every, _centred(every.boxes, part.place)), plan.box)
+            for plan, part in zip(plans, parts, strict=True)
+        ]
+        self.laps = Laps(filled - start, ran - filled, time.monotonic_ns() - ran)
+        return found
+
     def _outputs(self, bound: Bound, row: int) -> Outputs:
         """The outputs of one picture, as they are when it is alone."""
         if self.batch == 1:
             return bound.outputs
         return {name: value[row : row + 1] for name, value in bound.outputs.items()}
 
-    def _plan(self, geometry: Geometry) -> _Plan:
+    def _whole(self, geometry: Geometry) -> _Plan:
+        """The plan of a geometry that has the usual input for itself."""
         size = self.input_size(geometry)
+        return self._planned(((geometry, (0, 0, *size)),), size)[0]
+
+    def _planned(self, parts: _Key, size: tuple[int, int]) -> list[_Plan]:
+        """The plans of pictures that share an input of this size."""
+        if (plans := self._plans.get(parts)) is None:
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            plans = []
+            for geometry, place in parts:
+                plans.append(self._plan(geometry, place, size, plans[0].fill if plans else None))
+            self._plans[parts] = plans
+            sizes = {known[0].box.model for known in self._plans.values()}
+            self._bound = {key: bound for key, bound in self._bound.items() if key in sizes}
+        return plans
+
+    def _plan(self, geometry: Geometry, place: Place, size: tuple[int, int], beside: Preprocess | None) -> _Plan:
         bound = self._bound.get(size) or bind_batch(self._backend, size, self.batch)
         self._bound[size] = bound
         shapes = {name: value.shape for name, value in self._outputs(bound, 0).items()}
         decoder = load_decoder(self._spec.decoder, size, shapes, self._spec.options)
-        box = fit((geometry.width, geometry.height), size)
-        return _Plan(box, bound, Preprocess(geometry, box, self._spec.input, bound.tensor), decoder)
+        left, top, *room = place
+        inside = fit((geometry.width, geometry.height), (room[0], room[1]))
+        box = replace(inside, model=size, left=left + inside.left, top=top + inside.top)
+        return _Plan(box, bound, Preprocess(geometry, box, self._spec.input, bound.tensor, beside), decoder)
 
     def _finish(self, found: Candidates, box: Letterbox) -> Detections:
-        """Suppress doubles, go back to the frame's pixels, and cut at its border."""
+        """Suppress doubles, and go back to the frame's pixels."""
+        return self._placed(_taken(found, suppress(found.boxes, found.scores, self._iou)), box)
+
+    @staticmethod
+    def _placed(found: Candidates, box: Letterbox) -> Detections:
+        """Faces in the frame's pixels, cut at its border."""
         if not len(found.scores):
             return Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 10), np.float32))
-        rows = suppress(found.boxes, found.scores, self._iou)
-        boxes = box.to_source(found.boxes[rows])
+        boxes = box.to_source(found.boxes)
         width, height = box.source
         np.clip(boxes, 0, (width, height, width, height), out=boxes)
         inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        landmarks = box.to_source(found.landmarks[rows])[inside] if len(found.landmarks) else found.landmarks
-        scores = np.minimum(found.scores[rows][inside], 1.0, dtype=np.float32)
+        landmarks = box.to_source(found.landmarks)[inside] if len(found.landmarks) else found.landmarks
+        scores = np.minimum(found.scores[inside], 1.0, dtype=np.float32)
         return Detections(boxes[inside], scores, landmarks.astype(np.float32, copy=False))
+
+
+def _taken(found: Candidates, rows: NDArray[Any]) -> Candidates:
+    """Some of the candidates."""
+    marks = found.landmarks
+    return Candidates(found.boxes[rows], found.scores[rows], marks[rows] if len(marks) else marks)
+
+
+def _centred(boxes: Array, place: Place) -> NDArray[np.bool_]:
+    """Which boxes have their middle in a place."""
+    left, top, width, height = place
+    twice = boxes[:, :2] + boxes[:, 2:]
+    return np.asarray(((twice >= (2 * left, 2 * top)) & (twice < (2 * (left + width), 2 * (top + height)))).all(axis=1))
 
 
 def build_detector(

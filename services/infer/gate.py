@@ -21,6 +21,7 @@ WIDEST = 240  # columns of the small picture; a 1280x720 one is halved three tim
 SPARSE_FROM = 640  # columns; of wider pictures every fourth row is looked at, of others every second
 STEP = 6  # grey levels that the mean of a cell must change by; noise of a cell is below 1.5 even in dim light
 CELLS = 2  # so many changed cells are motion: a face of 24 pixels, which a detector hardly finds, covers three or more
+FINE_STEP, FINE_CELLS = 8, 1  # the same where faces of 12 pixels are found: one cell, but not by noise
 AGREED = 3  # runs on the still picture that must agree before an answer is given again
 REFRESH_NS = 4_000_000_000  # a still picture is looked at again so often
 SAME_IOU = 0.7  # overlap of boxes that are the same face
@@ -29,12 +30,18 @@ SAME_IOU = 0.7  # overlap of boxes that are the same face
 class MotionGate:
     """The gate of one camera."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fine: bool = False) -> None:
+        """Know nothing yet.
+
+        Args:
+            fine: Faces that hardly fill a cell are motion too.
+        """
+        self._step, self._cells = (FINE_STEP, FINE_CELLS) if fine else (STEP, CELLS)
         self._halves: dict[tuple[int, ...], list[Plane]] = {}
         self._small = self._seen = np.empty((0, 0), np.uint8)
         self._found: Detections | None = None
         self._ran_ns = -REFRESH_NS
-        self._agreed = 0
+        self._agreed, self._needed = 0, AGREED
 
     def answer(self, planes: Sequence[Plane], now_ns: int) -> Detections | None:
         """What the model found in this picture when it last saw it; None when it has to look.
@@ -44,15 +51,22 @@ class MotionGate:
             now_ns: Time now, monotonic.
         """
         self._small = self._shrink(planes[0])
-        if _moved(self._seen, self._small):
+        if _moved(self._seen, self._small, self._step, self._cells):
             self._agreed = 0
             return None
-        if self._agreed < AGREED or now_ns - self._ran_ns >= REFRESH_NS:
+        if self._agreed < self._needed or now_ns - self._ran_ns >= REFRESH_NS:
             return None
         return self._found
 
-    def ran(self, found: Detections, now_ns: int) -> None:
-        """Take the model's answer for the picture that `answer` was asked about last."""
+    def ran(self, found: Detections, now_ns: int, sweep: int = 0) -> None:
+        """Take the model's answer for the picture that `answer` was asked about last.
+
+        Args:
+            found: Faces in it.
+            now_ns: Time now, monotonic.
+            sweep: Runs that it takes to look at all of a picture.
+        """
+        self._needed = max(AGREED, sweep)
         self._agreed = self._agreed + 1 if self._found is not None and _same(self._found, found) else 0
         self._found, self._seen, self._ran_ns = found, self._small.copy(), now_ns
 
@@ -90,12 +104,12 @@ def _buffers(shape: tuple[int, ...]) -> list[Plane]:
     return buffers
 
 
-def _moved(before: Plane, after: Plane) -> bool:
+def _moved(before: Plane, after: Plane, step: int, cells: int) -> bool:
     """True when enough cells have changed."""
     if before.shape != after.shape:
         return True
-    changed = cv2.threshold(cv2.absdiff(before, after), STEP - 1, 1, cv2.THRESH_BINARY)[1]
-    return int(cv2.countNonZero(changed.reshape(len(changed), -1))) >= CELLS
+    changed = cv2.threshold(cv2.absdiff(before, after), step - 1, 1, cv2.THRESH_BINARY)[1]
+    return int(cv2.countNonZero(changed.reshape(len(changed), -1))) >= cells
 
 
 def _same(before: Detections, after: Detections) -> bool:

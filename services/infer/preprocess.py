@@ -26,9 +26,20 @@ def limit_threads(count: int) -> None:
 
 
 class Preprocess:
-    """Fills one tensor from frames of one geometry; all buffers are made once."""
+    """Fills one tensor from frames of one geometry; all buffers are made once.
 
-    def __init__(self, geometry: Geometry, box: Letterbox, spec: InputSpec, tensor: NDArray[Any]) -> None:
+    Attributes:
+        canvas: The whole input as a picture, shape (h, w, 3), BGR.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        box: Letterbox,
+        spec: InputSpec,
+        tensor: NDArray[Any],
+        beside: Preprocess | None = None,
+    ) -> None:
         """Make the buffers.
 
         Args:
@@ -37,14 +48,15 @@ class Preprocess:
             spec: What the model wants.
             tensor: The model's input, shape (n, 3, h, w) or (n, h, w, 3) as `spec.layout` says; a row is written at
                 each call.
+            beside: What draws another part of the same input.
         """
         width, height = box.model
         self._size = box.inner
-        canvas = np.full((height, width, 3), spec.pad, np.uint8)
-        self._canvas: Plane = canvas
+        canvas = np.full((height, width, 3), spec.pad, np.uint8) if beside is None else beside.canvas
+        self.canvas: Plane = canvas
         self._picture: Plane = canvas[box.top : box.top + box.inner[1], box.left : box.left + box.inner[0]]
         self._fill = self._filler(geometry.pixel_format)
-        self._channels = np.empty((3, height, width), np.uint8)
+        self._channels = np.empty((3, height, width), np.uint8)  # no memory until something is pushed
         order = (0, 1, 2) if spec.colour == "bgr" else (2, 1, 0)
         self._split = [self._channels[index] for index in order]
         self._rows: list[NDArray[Any]] = [row if spec.layout == "nchw" else row.transpose(2, 0, 1) for row in tensor]
@@ -61,9 +73,17 @@ class Preprocess:
             planes: Views of the frame's planes, as `Geometry.planes` makes them.
             row: Which picture of the batch it is.
         """
-        tensor = self._rows[row]
+        self.draw(planes)
+        self.push(row)
+
+    def draw(self, planes: Sequence[Plane]) -> None:
+        """Only draw the frame; `push` writes all that was drawn."""
         self._fill(planes)
-        cv2.split(self._canvas, self._split)
+
+    def push(self, row: int = 0) -> None:
+        """Write what was drawn, here and beside, into the tensor."""
+        tensor = self._rows[row]
+        cv2.split(self.canvas, self._split)
         if self._plain:
             np.copyto(tensor, self._channels, casting="unsafe")
         else:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from services.infer.answers import Answers
     from services.infer.detector import Detections, Detector
     from services.infer.embedder import Embedder
+    from services.infer.regions import Regions
 
 IDLE_LEASE_NS = 50_000_000  # a lease is kept to the next claim, but no longer than this when idle
 WAIT_MS = 100  # for frames; the heartbeat wants a round at least every 200 ms
@@ -62,6 +63,7 @@ class Worker:
         self._prepared: set[Geometry] = set()
         self._leases: list[Lease] = []
         self._lease_until_ns = 0
+        self._regions: dict[str, Regions] = {}
         self._trouble = ""
 
     def serve(self, detector: Detector, embedder: Embedder | None) -> None:
@@ -78,6 +80,7 @@ class Worker:
         from services.infer.answers import Answers
 
         self._prepared.clear()
+        self._regions = self._make_regions(detector)
         answers = Answers(self._service.settings, embedder)
         while not self._service.stopping:
             self._service.beat("running", self._trouble or detector.placement.fallback)
@@ -85,6 +88,13 @@ class Worker:
             batch = self._collect(detector, answers)
             if batch:
                 self._answer(detector, answers, batch)
+
+    def _make_regions(self, detector: Detector) -> dict[str, Regions]:
+        if not self._service.settings.infer.regions:
+            return {}
+        from services.infer.regions import Regions
+
+        return {name: Regions(detector) for name in self._service.settings.cameras}
 
     def pause(self, seconds: float, reason: str) -> None:
         """Wait with heartbeats, holding nothing."""
@@ -140,7 +150,11 @@ class Worker:
         return sorted(self._newest.values(), key=lambda handle: self._claims.served_ns(handle.camera))
 
     def _collect(self, detector: Detector, answers: Answers) -> list[_Taken]:
-        """Claim frames for one run: as many as there are, at most `detector.batch` that the model has to look at."""
+        """Claim frames for one run: as many as there are, at most `detector.batch` that the model has to look at.
+
+        With regions one: it fills the input of the model itself.
+        """
+        most = 1 if self._regions else detector.batch
         batch: list[_Taken] = []
         for handle in self._in_order():
             taken = self._take(detector, answers, handle, batch)
@@ -148,7 +162,7 @@ class Worker:
                 continue
             batch.append(taken)
             running = sum(frame.known is None for frame in batch)
-            if running in {0, detector.batch}:  # a still picture in front waits for nobody
+            if running in {0, most}:  # a still picture in front waits for nobody
                 break
         return batch
 
@@ -168,7 +182,7 @@ class Worker:
             if batch and not self._fits(detector, lease.geometry, batch[0].lease.geometry):
                 self._newest[handle.camera] = handle  # for the next run
                 return None
-            self._prepare(detector, lease.geometry)
+            self._prepare(self._regions.get(handle.camera, detector), lease.geometry)
             claim = self._claims.take(handle.camera, handle.captured_ns, self._index, interval_ns)
         finally:
             if claim is None:
@@ -219,7 +233,7 @@ class Worker:
         self._trouble = ""
         return lease
 
-    def _prepare(self, detector: Detector, geometry: Geometry) -> None:
+    def _prepare(self, detector: Detector | Regions, geometry: Geometry) -> None:
         """Buffers for a new picture size, before the claim: nobody waits for them then."""
         if geometry not in self._prepared:
             self._service.placement.ease()
@@ -233,7 +247,8 @@ class Worker:
         for frame in batch:
             faces = frame.known if frame.known is not None else next(found)
             if frame.known is None:
-                answers.ran(frame.lease, faces)
+                regions = self._regions.get(frame.lease.handle.camera)
+                answers.ran(frame.lease, faces, regions.sweep if regions else 0)
             else:
                 self._stats.count("still")
             result = answers.make(frame.lease, frame.claim, faces, ran=frame.known is None)
@@ -248,7 +263,10 @@ class Worker:
         if not leases:
             return []
         self._service.placement.ease()
-        found = detector.detect_all([(lease.planes, lease.geometry) for lease in leases])
+        if self._regions:
+            found = [self._regions[lease.handle.camera].detect(lease.planes, lease.geometry) for lease in leases]
+        else:
+            found = detector.detect_all([(lease.planes, lease.geometry) for lease in leases])
         if len(leases) > 1:
             self._stats.count("batched", len(leases))
         for name, duration_ns in detector.laps._asdict().items():

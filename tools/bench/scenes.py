@@ -177,6 +177,12 @@ def small(stock: Stock, speed: tuple[float, float]) -> Scene:
     return Scene(stock.wall(), NOBODY, stock.heads(wandering(stock, 8, (16, 28), speed)), steady)
 
 
+def far(stock: Stock, count: int, near: int = 0) -> Scene:
+    """Faces so far away that they are 10 to 20 pixels wide, and perhaps some that are near."""
+    paths = wandering(stock, count, (10, 20), (30, 120)) + wandering(stock, near, (60, 110), (60, 160))
+    return Scene(stock.wall(), NOBODY, stock.heads(paths), steady)
+
+
 def dark(stock: Stock) -> Scene:
     """Darkness and noise."""
     heads = stock.heads(wandering(stock, 5, (60, 110), (40, 120)))
@@ -260,6 +266,10 @@ SCENES: dict[str, Callable[[Stock], Scene]] = {
     "crossing": crossing,
     "small": lambda stock: small(stock, (90, 240)),
     "smallfast": lambda stock: small(stock, (360, 900)),
+    "far1": lambda stock: far(stock, 1),
+    "far4": lambda stock: far(stock, 4),
+    "far8": lambda stock: far(stock, 8),
+    "farnear": lambda stock: far(stock, 3, 2),
     "dark": dark,
     "empty": empty,
     "crowd": crowd,

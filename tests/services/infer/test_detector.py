@@ -207,6 +207,6 @@ def test_buffers_of_forgotten_geometries_are_let_go(model):
         for height in (120, 2 * width):
             geometry = Geometry(width, height, PixelFormat.GRAY)
             detector.detect(geometry.planes(np.zeros(geometry.frame_bytes, np.uint8)), geometry)
-    sizes = {detector.input_size(geometry) for geometry in detector._plans}
+    sizes = {plans[0].box.model for plans in detector._plans.values()}
     assert len(detector._plans) == MAX_PLANS
     assert set(detector._bound) == sizes

@@ -94,3 +94,22 @@ def test_the_model_looks_again_now_and_then_and_a_new_answer_counts() -> None:
 def test_another_picture_size_opens_the_gate() -> None:
     gate = closed(scene(), found())
     assert gate.answer([scene(shape=(360, 640))], 0) is None
+
+
+def test_the_gate_waits_until_all_of_the_picture_was_searched() -> None:
+    picture, gate, answer = scene(), MotionGate(), found((10, 10, 60, 60))
+    for _ in range(8):
+        assert gate.answer([picture], 0) is None
+        gate.ran(answer, 0, sweep=7)
+    assert gate.answer([picture], 0) is answer
+
+
+def test_a_gate_for_small_faces_opens_at_one_changed_cell_and_not_at_noise() -> None:
+    rng, picture, gate = np.random.default_rng(3), scene().astype(np.int16), MotionGate(fine=True)
+    for _ in range(60):
+        noisy = np.clip(picture + rng.normal(0, 5, picture.shape), 0, 255).astype(np.uint8)
+        if gate.answer([noisy], 0) is None:
+            gate.ran(found(), 0)
+    assert gate.answer([noisy], 0) is not None
+    noisy[320:336, 640:648] //= 2
+    assert gate.answer([noisy], 0) is None

@@ -178,6 +178,20 @@ def test_worker_tells_how_new_faces_look(make_stage, photo):
     assert first.vectors.tolist() == [[row] * 4 for row in (1, 2, 3)]
 
 
+def test_worker_with_regions_finds_small_faces_and_rests_when_nothing_is_left_to_search(make_stage, photo):
+    image = photo("group")
+    small = cv2.resize(image, (image.shape[1] // 8 & ~1, image.shape[0] // 8 & ~1), interpolation=cv2.INTER_AREA)
+    frame = np.full((720, 1280, 3), 110, np.uint8)
+    frame[430 : 430 + small.shape[0], 830 : 830 + small.shape[1]] = small
+    stage = make_stage(("door",), Geometry(1280, 720, PixelFormat.BGR), infer={"width": 640, "regions": True})
+    stage.start(0)
+    stage.until(lambda: stage.answered("door", frame) and stage.report(0).get("totals", {}).get("still", 0) >= 3)
+    still = stage.answered("door", frame)
+    assert len(still.boxes) >= 4
+    assert (still.boxes[:, 0] > 830).all()
+    assert len(still.landmarks) == len(still.boxes)
+
+
 def test_no_camera_motion_is_told_when_it_is_switched_off(make_stage, photo):
     image = photo("group")
     geometry = Geometry(image.shape[1], image.shape[0], PixelFormat.BGR)
