@@ -172,6 +172,12 @@ def node(make_node: Callable[..., Node]) -> Node:
     return make_node(events={"reattach_s": 0.5})
 
 
+@pytest.fixture
+def patient_node(make_node: Callable[..., Node]) -> Node:
+    """Its faces live 5 s unseen: the worker that this test plays may be without a core for longer than 1 s."""
+    return make_node(events={"reattach_s": 0.5}, track={"max_age": 150})
+
+
 def box(x: float = 100, y: float = 100, side: float = 60) -> list[float]:
     return [x, y, x + side, y + side]
 
@@ -233,7 +239,8 @@ def test_faces_end_when_the_camera_goes_and_those_of_others_go_on(node: Node) ->
     assert {life[0].camera: life[-1].type for life in node.lives().values()} == {"door": "end", "yard": "start"}
 
 
-def test_kill_9_keeps_track_ids_and_event_ids(node: Node) -> None:
+def test_kill_9_keeps_track_ids_and_event_ids(patient_node: Node) -> None:
+    node = patient_node
     before = settle(node, [box(), box(300)])
     for _ in range(3):
         node.kill()
@@ -246,7 +253,8 @@ def test_kill_9_keeps_track_ids_and_event_ids(node: Node) -> None:
     check_lives(node.lives(), ended=True)
 
 
-def test_sigterm_and_start_goes_on_too(node: Node) -> None:
+def test_sigterm_and_start_goes_on_too(patient_node: Node) -> None:
+    node = patient_node
     before = settle(node, [box()])
     node.stop()
     node.start(meanwhile=[box()])
