@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from common.codec import F4, I4, array_bytes, check_lengths, pack_fields, unpack_array, unpack_fields
 from common.errors import WireError
 from common.messages.capture import HANDLE_TYPES, FrameHandle
-from common.messages.message import Boxes, Message, is_just_sent
+from common.messages.message import Boxes, is_just_sent
 
 
 class Claim(NamedTuple):
@@ -37,21 +36,14 @@ class Claim(NamedTuple):
 CLAIM_TYPES = (int,) * 6  # of a claim's fields
 
 
-def _unknown_motion() -> NDArray[np.float32]:
-    return np.empty(0, np.float32)
+NO_MOTION: NDArray[np.float32] = np.ndarray((0,), F4, b"")  # of bytes, so that nobody can write to what all share
+NOBODY: NDArray[np.int32] = np.ndarray((0,), I4, b"")
+NO_VECTORS: NDArray[np.float32] = np.ndarray((0, 0), F4, b"")
+RESULT_TYPES = (list, list, int, int, int, bytes, bytes, bytes, int, bytes, bytes, bytes)  # of a result's fields
 
 
-def _nobody() -> NDArray[np.int32]:
-    return np.empty(0, np.int32)
-
-
-def _no_vectors() -> NDArray[np.float32]:
-    return np.empty((0, 0), np.float32)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DetectionResult(Message):
-    """What a worker found in one frame (topic `results`).
+class DetectionResult(NamedTuple):
+    """What a worker found in one frame (topic `results`); a named tuple for the same reason as a handle.
 
     Attributes:
         frame: Handle of the frame.
@@ -77,13 +69,12 @@ class DetectionResult(Message):
     scores: NDArray[np.float32]
     landmarks: NDArray[np.float32]
     moved_since: int = 0
-    motion: NDArray[np.float32] = field(default_factory=_unknown_motion)
-    looked: NDArray[np.int32] = field(default_factory=_nobody)
-    vectors: NDArray[np.float32] = field(default_factory=_no_vectors)
-
-    TYPES: ClassVar = (list, list, int, int, int, bytes, bytes, bytes, int, bytes, bytes, bytes)
+    motion: NDArray[np.float32] = NO_MOTION
+    looked: NDArray[np.int32] = NOBODY
+    vectors: NDArray[np.float32] = NO_VECTORS
 
     def pack(self) -> bytes:
+        """Bytes on the wire."""
         return pack_fields(
             self.frame, self.claim, self.width, self.height, self.finished_ns, array_bytes(self.boxes, F4),
             array_bytes(self.scores, F4), array_bytes(self.landmarks, F4), self.moved_since,
@@ -96,18 +87,23 @@ class DetectionResult(Message):
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
+        """Result of these bytes.
+
+        Raises:
+            WireError: The bytes are not a result.
+        """
         frame, claim, width, height, finished_ns, *raw, since, affine, rows, seen = unpack_fields(
-            data, cls.TYPES, "results"
+            data, RESULT_TYPES, "results"
         )
         if tuple(map(type, frame)) != HANDLE_TYPES or tuple(map(type, claim)) != CLAIM_TYPES:
             raise WireError("results: handle or claim does not fit")
         boxes, scores = unpack_array(raw[0], 4, F4, "results"), unpack_array(raw[1], 1, F4, "results")
         landmarks = unpack_array(raw[2], 10, F4, "results")
         check_lengths(len(boxes), "results", scores, *([landmarks] if len(landmarks) else []))
-        motion = unpack_array(affine, 1, F4, "results")
+        motion = unpack_array(affine, 1, F4, "results") if affine else NO_MOTION
         check_lengths(6 if since else 0, "results", motion)
         handle, taken = FrameHandle(*frame), Claim(*claim)
-        looks = _unpack_looks(rows, seen, len(boxes))
+        looks = _unpack_looks(rows, seen, len(boxes)) if rows or seen else (NOBODY, NO_VECTORS)
         return cls(handle, taken, width, height, finished_ns, boxes, scores, landmarks, since, motion, *looks)
 
 
@@ -118,4 +114,4 @@ def _unpack_looks(rows: bytes, vectors: bytes, faces: int) -> tuple[NDArray[np.i
         raise WireError("results: looks at faces that are not there")
     if (len(flat) % len(looked) if len(looked) else len(flat)) != 0:
         raise WireError(f"results: {len(flat)} numbers for {len(looked)} faces")
-    return looked, flat.reshape(len(looked), -1) if len(looked) else _no_vectors()
+    return looked, flat.reshape(len(looked), -1) if len(looked) else NO_VECTORS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,24 @@ from common.messages.message import Boxes, Message, is_just_sent
 TENTATIVE, CONFIRMED, LOST = 0, 1, 2
 STATE_NAMES = ("tentative", "confirmed", "lost")
 
+TRACKS_TYPES = (list, int, int, int, int, int, list, list)  # of the fields on the wire, arrays last
+ARRAYS: tuple[tuple[str, int, np.dtype[Any]], ...] = (  # in the order of the wire: columns, and what they travel as
+    ("ids", 1, I8),
+    ("boxes", 4, F4),
+    ("velocities", 4, F4),
+    ("scores", 1, F4),
+    ("states", 1, U1),
+    ("shown", 1, U1),
+    ("detection_index", 1, I4),
+    ("hits", 1, I4),
+    ("ages_s", 1, F4),
+    ("detections", 4, F4),
+    ("landmarks", 10, F4),
+)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackFrame(Message):
-    """All faces of one camera at one frame (topic `tracks`).
+
+class TrackFrame(NamedTuple):
+    """All faces of one camera at one frame (topic `tracks`); a named tuple for the same reason as a handle.
 
     Attributes:
         frame: Handle of the frame that the tracks belong to.
@@ -73,25 +87,11 @@ class TrackFrame(Message):
     detections: Boxes
     landmarks: NDArray[np.float32]
 
-    TYPES: ClassVar = (list, int, int, int, int, int, list, list)
-    ARRAYS: ClassVar[tuple[tuple[str, int, np.dtype[Any]], ...]] = (
-        ("ids", 1, I8),
-        ("boxes", 4, F4),
-        ("velocities", 4, F4),
-        ("scores", 1, F4),
-        ("states", 1, U1),
-        ("shown", 1, U1),
-        ("detection_index", 1, I4),
-        ("hits", 1, I4),
-        ("ages_s", 1, F4),
-        ("detections", 4, F4),
-        ("landmarks", 10, F4),
-    )
-
     def pack(self) -> bytes:
+        """Bytes on the wire."""
         return pack_fields(
             self.frame, self.width, self.height, self.claimed_ns, self.finished_ns, self.tracked_ns, self.event_ids,
-            [array_bytes(getattr(self, name), dtype) for name, _, dtype in self.ARRAYS],
+            [array_bytes(getattr(self, name), dtype) for name, _, dtype in ARRAYS],
         )  # fmt: skip
 
     def is_just_sent(self) -> bool:
@@ -100,14 +100,18 @@ class TrackFrame(Message):
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
-        frame, *times, event_ids, raws = unpack_fields(data, cls.TYPES, "tracks")
+        """Tracks of these bytes.
+
+        Raises:
+            WireError: The bytes are not tracks of a frame.
+        """
+        frame, *times, event_ids, raws = unpack_fields(data, TRACKS_TYPES, "tracks")
         if tuple(map(type, frame)) != HANDLE_TYPES:
             raise WireError("tracks: handle does not fit")
-        if len(raws) != len(cls.ARRAYS) or any(type(raw) is not bytes for raw in raws):
-            raise WireError(f"tracks: {len(raws)} arrays, {len(cls.ARRAYS)} expected")
+        if len(raws) != len(ARRAYS) or any(type(raw) is not bytes for raw in raws):
+            raise WireError(f"tracks: {len(raws)} arrays, {len(ARRAYS)} expected")
         *per_track, detections, landmarks = [
-            unpack_array(raw, columns, dtype, name)
-            for raw, (name, columns, dtype) in zip(raws, cls.ARRAYS, strict=True)
+            unpack_array(raw, columns, dtype, name) for raw, (name, columns, dtype) in zip(raws, ARRAYS, strict=True)
         ]
         check_lengths(len(event_ids), "tracks", *per_track)
         if len(landmarks):

@@ -72,12 +72,15 @@ class Order:
         if line is None or line.claims_id != claim.claims_id or claim_distance(claim.number, line.expected) < 0:
             ready = _pop(line, NUMBERS) if line else []  # of another file, or after so long that the numbers wrapped
             line = self._lines[frame.camera] = _Line(claim.claims_id, claim.number, line.last if line else None)
+        if claim.number == line.expected and not line.held:  # as nearly always: nothing to put in order
+            line.last, line.expected = result, (claim.number + 1) % NUMBERS
+            return [*ready, result, *self.due(now_ns)]
         line.held[claim.number] = _Held(result, now_ns + period_ns)
         return ready + self.due(now_ns)
 
     def due(self, now_ns: int) -> list[DetectionResult]:
         """Results that need not or must not wait any longer, in order."""
-        return [result for line in self._lines.values() for result in self._release(line, now_ns)]
+        return [result for line in self._lines.values() if line.held for result in self._release(line, now_ns)]
 
     def deadline_ns(self) -> int | None:
         """When `due` will have something next; None when nothing waits."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -152,8 +151,6 @@ def test_tables_that_do_not_agree_are_refused() -> None:
     [([2], [[1.0]]), ([-1], [[1.0]]), ([0, 1, 0], [[1.0]] * 3), ([], [[1.0]]), ([0, 1], [[1.0, 2.0, 3.0]])],
 )
 def test_looks_at_faces_that_are_not_there_are_refused(looked: list[int], vectors: list[list[float]]) -> None:
-    wrong = dataclasses.replace(
-        MESSAGES["results"], looked=np.array(looked, "<i4"), vectors=np.array(vectors, np.float32)
-    )
+    wrong = MESSAGES["results"]._replace(looked=np.array(looked, "<i4"), vectors=np.array(vectors, np.float32))
     with pytest.raises(WireError, match="results: "):
         DetectionResult.unpack(wrong.pack())

@@ -34,6 +34,11 @@ WORK_S = {"infer": 0.008, "track": 0.0005, "publish": 0.0001}
 CAMERA, WARM, PRIORITY = "bench", 20, 10
 BOXES = np.array([[100, 100, 180, 200], [600, 200, 660, 280]], np.float32)
 SCORES, MARKS = np.array([0.9, 0.8], np.float32), np.zeros((2, 10), np.float32)
+TRACKS = (
+    np.array([1, 2]), BOXES, BOXES, SCORES, np.array([CONFIRMED, CONFIRMED], np.uint8), np.ones(2, np.uint8),
+    np.array([0, 1], np.int32), np.array([9, 9], np.int32), SCORES,
+)  # fmt: skip
+EVENT_IDS = ("01J0000000000000000000TEST", "")
 GOAL = {"added p50 ms": 1.0, "added p99 ms": 1.5}
 
 
@@ -157,11 +162,7 @@ def _track(bus: Bus, _settings: Settings, _fps: float, _seconds: float, pipe: An
 
 def _frame(handle: FrameHandle, spent_ns: int) -> TrackFrame:
     """Tracks of two faces; carries the work so far in its times."""
-    return TrackFrame(
-        handle, 1280, 720, 0, spent_ns, time.monotonic_ns(), np.array([1, 2]), BOXES, BOXES, SCORES,
-        np.array([CONFIRMED, CONFIRMED], np.uint8), np.ones(2, np.uint8), np.array([0, 1], np.int32),
-        np.array([9, 9], np.int32), SCORES, ("01J0000000000000000000TEST", ""), BOXES, MARKS,
-    )  # fmt: skip
+    return TrackFrame(handle, 1280, 720, 0, spent_ns, time.monotonic_ns(), *TRACKS, EVENT_IDS, BOXES, MARKS)
 
 
 def _publish(bus: Bus, _settings: Settings, fps: float, seconds: float, pipe: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 
 import numpy as np
@@ -218,7 +217,7 @@ def test_with_alike_workers_nothing_is_late(seed: int) -> None:
         free_ns[owner] = begun + int(40 * MS * chance.uniform(0.5, 1.75))
         before = arrivals[-1].frame.captured_ns // MS if arrivals else 0
         claim = one.claim._replace(claimed_ns=begun, previous_captured_ms=before)
-        arrivals.append(dataclasses.replace(one, claim=claim, finished_ns=free_ns[owner]))
+        arrivals.append(one._replace(claim=claim, finished_ns=free_ns[owner]))
         previous = owner
     order, out = Order(), 0
     for one in sorted(arrivals, key=lambda one: one.finished_ns):
