@@ -25,6 +25,7 @@ from services.publish.state import Retained
 from services.publish.topics import OFF, ON, PRESS, RESTART, SWITCHES, Topics
 
 BROADCAST_S = 1.0
+RESTART_S = 10.0  # between two restarts of a process; one that gets no time to work is a process switched off
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Commands:
         self._on_privacy = on_privacy
         self.controls = load_controls(settings)
         self._broadcast_at = 0.0
+        self._restarted_at: dict[str, float] = {}
         for camera in self.controls:
             for what in SWITCHES:
                 self._answer(camera, what)
@@ -119,9 +121,13 @@ class Commands:
             raise CommandRefused(f"no process {name[:60]!r}; known: {', '.join(processes)}")
         if payload != PRESS:
             raise CommandRefused(f"{payload[:20]!r}: {PRESS} expected")
+        wait_s = self._restarted_at.get(name, -RESTART_S) + RESTART_S - time.monotonic()
+        if wait_s > 0:
+            raise CommandRefused(f"{name} was restarted just now; again in {wait_s:.0f} s")
         pid = read_stats(self._settings.runtime_dir).get(name, {}).get("pid")
         if not isinstance(pid, int) or not end_process(pid, name):
             raise CommandRefused(f"{name} is not running")
+        self._restarted_at[name] = time.monotonic()
         self._stats.count("commands")
         log.info("restart process=%s pid=%d", name, pid)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.service import EXIT_CONFIG
+from common.service import EXIT_CONFIG, EXIT_STOPPED
 from common.stats import read_json, write_json
 from common.supervisor import watchdog_path
 
@@ -19,7 +19,7 @@ HEALTHY_S = 60.0  # a process that ran for so long starts with the shortest back
 KILLED = "killed by a signal"
 AGAIN = "; fails again and again, next try after "
 SHORT_S = 10.0  # a process that lived for less did not get anywhere
-CRASH, KILL = 3, 1  # weights of a short life that ended by itself or from outside
+CRASH, KILL = 3, 1  # weights of a short life that ended by itself or from outside, by a wish too
 LOOP = 10  # from here on it is held back
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Ledger:
         lived_s = (time.monotonic_ns() - self._started.get(name, 0)) / 1e9
         if lived_s > HEALTHY_S:
             entry.revivals = 0
-        by_itself = bool(note) or reason != KILLED
+        by_itself = code != EXIT_STOPPED if note else reason != KILLED
         self._short[name] = self._short[name] + (CRASH if by_itself else KILL) if lived_s < SHORT_S else 0
         entry.reason = f"wrong settings: {reason}" if code == EXIT_CONFIG else reason
         entry.time = time.time()

@@ -75,23 +75,29 @@ def test_restart_ends_exactly_that_process(broker, make_node, listen, until) -> 
     node = make_node(broker.port)
     node.online()
     stats = Path(node.settings.runtime_dir) / "stats"
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "-m", "services.infer", "0"])
+    worker = [sys.executable, "-c", "import time; time.sleep(60)", "-m", "services.infer", "0"]
+    sleeper, next_one = subprocess.Popen(worker), subprocess.Popen(worker)
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         (stats / "infer:0.json").write_text(json.dumps({"name": "infer:0", "pid": sleeper.pid}))
         (stats / "track.json").write_text(json.dumps({"name": "track", "pid": stranger.pid}))
         listener.tell("vedette/hall/infer:0/restart/set", "PRESS")
         assert sleeper.wait(10) == -15
+        (stats / "infer:0.json").write_text(json.dumps({"name": "infer:0", "pid": next_one.pid}))
+        for _ in range(20):  # somebody who leans on the button
+            listener.tell("vedette/hall/infer:0/restart/set", "PRESS")
+        until(lambda: len(listener.on("vedette/hall/infer:0/restart/error")) == 20, "refusals")
+        assert "was restarted just now" in listener.last("vedette/hall/infer:0/restart/error")["reason"]
+        assert next_one.poll() is None
         for name, payload in (("track", "PRESS"), ("capture:door", "PRESS"), ("track", "press")):
             listener.tell(f"vedette/hall/{name}/restart/set", payload)
         until(lambda: len(listener.on("vedette/hall/track/restart/error")) == 2, "refusals")
         assert listener.last("vedette/hall/capture:door/restart/error")["reason"] == "capture:door is not running"
         assert stranger.poll() is None
     finally:
-        sleeper.kill()
-        stranger.kill()
-        sleeper.wait()
-        stranger.wait()
+        for process in (sleeper, next_one, stranger):
+            process.kill()
+            process.wait()
 
 
 def test_publish_can_restart_itself(broker, make_node, listen) -> None:

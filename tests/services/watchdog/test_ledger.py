@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from common.service import EXIT_CONFIG, EXIT_FAILED, record_exit
+import pytest
+
+from common.service import EXIT_CONFIG, EXIT_FAILED, EXIT_STOPPED, record_exit
 from common.supervisor import read_watchdog
 from services.watchdog.ledger import FIRST_S, KILLED, LONGEST_S, Ledger
 
@@ -102,10 +104,13 @@ def test_four_crashes_soon_after_a_start_are_a_loop_and_then_each_is(node_dir: P
     assert read_watchdog(node_dir)["track"]["reason"] == "broken; fails again and again, next try after 5 s"
 
 
-def test_kills_from_outside_take_longer_to_count_as_a_loop(node_dir: Path) -> None:
+@pytest.mark.parametrize("wished", [False, True])
+def test_kills_and_wished_ends_take_longer_to_count_as_a_loop(node_dir: Path, wished: bool) -> None:
     ledger = Ledger(node_dir)
     for kills in range(1, 11):
         ledger.started("track", "EXITED")
+        if wished:
+            record_exit(node_dir, "track", EXIT_STOPPED, "stopped")
         ledger.ended("track", KILLED)
         assert ledger.loops("track") == (kills == 10)
 
