@@ -69,8 +69,6 @@ class Service:
         self._pulses: list[Pulse] = []
         self._heart = Heartbeat(self.runtime_dir, self.name)
         self._pipe = config.supervised() and family != "watchdog"  # the watchdog's stdout is a protocol
-        # the watchdog knows who is starved of a core, a timer does not: under supervision that comes last
-        self._over_s = LAST_RESORT_S if config.supervised() else 0.0
         self._guard = Guard(self.runtime_dir, os.getppid(), self._note_watchdog) if self._pipe else None
         if self._pipe:
             os.set_blocking(1, False)
@@ -142,7 +140,8 @@ class Service:
         self._heart.close()
 
     def _arm(self) -> None:
-        faulthandler.dump_traceback_later(self._hang_s + self._over_s, exit=True)
+        """Set the timer that comes last: the watchdog knows who is only starved of a core, a timer does not."""
+        faulthandler.dump_traceback_later(self._hang_s + LAST_RESORT_S, exit=True)
 
     def _look_after_the_watchers(self) -> None:
         done = self._guard.look(MARGIN_S) if self._guard is not None else ""
