@@ -1,1 +1,1 @@
-"""What two or more services need: wire, ring, claims, bus, settings, errors, stats, service runner."""
+"""What two or more services need: messages, ring, claims, bus, settings, errors, stats, service runner, drawing."""

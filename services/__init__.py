@@ -1,1 +1,1 @@
-"""One folder a process: capture, infer, track, publish, view, watchdog."""
+"""One folder a process: capture, infer, track, publish, view, screen, watchdog."""

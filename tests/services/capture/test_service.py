@@ -61,11 +61,12 @@ def bus(settings: Settings) -> Iterator[Bus]:
 
 def messages(bus: Bus, receiver: Receiver) -> Iterator[Any]:
     """Everything that is heard, until the deadline."""
-    end = time.monotonic() + DEADLINE_S
+    end, last = time.monotonic() + DEADLINE_S, None
     while time.monotonic() < end:
         bus.wait(100, receiver)
-        yield from receiver.drain()
-    pytest.fail("deadline passed")
+        for last in receiver.drain():
+            yield last
+    pytest.fail(f"deadline passed; heard last: {last}")
 
 
 def test_frames_come_in_order_with_the_pixels_of_their_number(settings: Settings, bus: Bus, launch: Any) -> None:
@@ -258,6 +259,8 @@ def test_sigterm_is_obeyed_while_a_network_camera_is_silent(
 
 HUNG = """
 import threading
+from services.capture import opening
+opening.LIMIT_S = 2.0  # a driver may take 20 s
 class Camera:
     nominal_fps = 30.0
     def __init__(self, address, settings, stats, paced): pass
