@@ -126,15 +126,15 @@ nested = st.recursive(
 )
 
 
-@pytest.mark.parametrize("topic", TOPICS)
 @given(fields=st.lists(nested, max_size=12))
-def test_well_formed_foreign_arrays_are_parsed_or_refused(topic: str, fields: list[Any]) -> None:
-    message = TOPICS[topic].message
-    try:
-        parsed = message.unpack(msgpack.packb([VERSION, *fields]))
-    except WireError:
-        return
-    assert isinstance(parsed, message)
+def test_well_formed_foreign_arrays_are_parsed_or_refused(fields: list[Any]) -> None:
+    data = msgpack.packb([VERSION, *fields])
+    for topic in TOPICS.values():  # making up the arrays costs far more than reading them
+        try:
+            parsed = topic.message.unpack(data)
+        except WireError:
+            continue
+        assert isinstance(parsed, topic.message), topic.name
 
 
 def test_tables_that_do_not_agree_are_refused() -> None:
