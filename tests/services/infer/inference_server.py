@@ -16,6 +16,8 @@ import onnxruntime as ort
 from tritonclient.grpc import service_pb2 as messages
 from tritonclient.grpc import service_pb2_grpc as stubs
 
+LARGEST = ("grpc.max_receive_message_length", 64 << 20)  # gRPC's own 4 MB hold one picture of 640x384, not two
+
 
 class Servicer(stubs.GRPCInferenceServiceServicer):
     def __init__(self, path, name, fault):
@@ -56,7 +58,7 @@ class Servicer(stubs.GRPCInferenceServiceServicer):
 
 
 def main(port, path, name, fault=""):
-    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)])
+    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0), LARGEST])
     stubs.add_GRPCInferenceServiceServicer_to_server(Servicer(path, name, fault), server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()

@@ -385,30 +385,34 @@ from services.infer.onnxruntime_backend import OnnxRuntimeBackend
 from common.errors import DeviceError
 
 class Npu(OnnxRuntimeBackend):
-    def bind(self, size):
-        bound, run, mark = super().bind(size), None, Path(__file__).with_name("unplugged")
+    def bind(self, size, batch=1):
+        bound, mark = super().bind(size, batch), Path(__file__).with_name("unplugged")
         run = bound.run
-        def fail():
+        def fail(count=None):
             if mark.exists():
                 raise DeviceError("the accelerator is gone")
-            run()
+            run(count)
         bound.run = fail
         return bound
 """
 
 
-def test_accelerator_that_fails_at_work_is_waited_for_and_loaded_again(make_stage, tmp_path):
+@pytest.mark.parametrize("batch", [1, 2])
+def test_accelerator_that_fails_at_work_is_waited_for_and_loaded_again(make_stage, tmp_path, batch):
     (tmp_path / "flaky_npu.py").write_text(FLAKY)
-    stage = make_stage(("door",), infer={"width": 320, "backend": "flaky_npu:Npu"})
+    infer = {"width": 320, "backend": "flaky_npu:Npu", "max_batch": batch}
+    stage = make_stage(("door", "yard"), gate=False, infer=infer)
     path = [str(tmp_path), *filter(None, [child_environment().get("PYTHONPATH")])]
     stage.start(0, PYTHONPATH=os.pathsep.join(path))
-    stage.answered("door")
+    for camera in stage.rings:
+        stage.answered(camera)
     (tmp_path / "unplugged").touch()
-    stage.until(lambda: stage.show("door") and stage.report(0).get("state") == "waiting")
+    stage.until(lambda: stage.show("door") and stage.show("yard") and stage.report(0).get("state") == "waiting")
     assert stage.report(0)["reason"] == "the accelerator is gone"
-    assert not stage.rings["door"].leased()
+    assert not any(ring.leased() for ring in stage.rings.values())
     (tmp_path / "unplugged").unlink()
-    stage.answered("door")
+    for camera in stage.rings:
+        stage.answered(camera)
 
 
 @pytest.mark.parametrize(
