@@ -66,6 +66,8 @@ def cross_checks(settings: Settings) -> Iterator[str]:
     infer = settings.infer
     if infer.workers > infer.max_workers:
         yield f"infer.workers={infer.workers}: it should be at most infer.max_workers={infer.max_workers}"
+    if infer.regions and infer.max_batch > 1:
+        yield f"infer.max_batch={infer.max_batch}: it should be 1 with infer.regions: a frame fills a run then"
     if settings.mqtt.password is not None and settings.mqtt.username is None:
         yield "mqtt.password: mqtt.username is missing"
     for key in ("base", "discovery_prefix"):

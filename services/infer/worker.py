@@ -150,11 +150,7 @@ class Worker:
         return sorted(self._newest.values(), key=lambda handle: self._claims.served_ns(handle.camera))
 
     def _collect(self, detector: Detector, answers: Answers) -> list[_Taken]:
-        """Claim frames for one run: as many as there are, at most `detector.batch` that the model has to look at.
-
-        With regions one: it fills the input of the model itself.
-        """
-        most = 1 if self._regions else detector.batch
+        """Claim frames for one run: as many as there are, at most `detector.batch` that the model has to look at."""
         batch: list[_Taken] = []
         for handle in self._in_order():
             taken = self._take(detector, answers, handle, batch)
@@ -162,7 +158,7 @@ class Worker:
                 continue
             batch.append(taken)
             running = sum(frame.known is None for frame in batch)
-            if running in {0, most}:  # a still picture in front waits for nobody
+            if running in {0, detector.batch}:  # a still picture in front waits for nobody
                 break
         return batch
 

@@ -36,6 +36,7 @@ def test_everything_but_cameras_has_a_default(tmp_path: Path) -> None:
         (GOOD + "infer: {workers: 0}\n", r"infer\.workers=0: it should be greater than or equal to 1"),
         (GOOD + "infer: {workers: two}\n", r"infer\.workers='two': it should be a valid integer"),
         (GOOD + "infer: {workers: 6}\n", r"infer\.workers=6: .*max_workers=4"),
+        (GOOD + "infer: {max_batch: 2, regions: true}\n", r"infer\.max_batch=2: it should be 1 with infer\.regions"),
         (GOOD + "track: {mode: deep}\n", r"track\.mode='deep': it should be 'face' or 'sort'"),
         (GOOD + "mqtt: {password: hunter2, port: 70000}\n", r"mqtt\.port=70000"),
         (GOOD + "mqtt: {password: hunter2}\n", "mqtt.username is missing"),

@@ -56,7 +56,7 @@ def advise(
     workers, more = best_crew(crews, demand_fps)
     chosen = dataclasses.replace(chosen, workers=workers, max_workers=max(workers, infer.max_workers))
     reasons += more
-    counts = counts_for(cameras, workers)
+    counts = [1] if infer.regions else counts_for(cameras, workers)  # with regions a frame fills a run by itself
     batches, problem = measure_batches(chosen, frames, counts, clock) if len(counts) > 1 else ([], "")
     batch, more = best_batch(batches, problem)
     chosen = dataclasses.replace(chosen, max_batch=batch)
