@@ -15,6 +15,16 @@ from common.settings import Settings
 from common.shm import remove_segments, segments
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """How fast examples are made or run is no reason to fail: the machine may be emulated, or have other work."""
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        from hypothesis import HealthCheck
+        from hypothesis import settings as hypothesis_settings
+
+        hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        hypothesis_settings.load_profile("patient")
+
+
 @pytest.fixture
 def node_dir() -> Iterator[Path]:
     """A short private directory: socket paths hold at most 107 bytes, pytest's own directories are too long."""

@@ -94,7 +94,7 @@ def test_open_events_are_those_without_an_end_after_a_restart(tmp_path: Path, wr
     again.close()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from(["start", "update", "end"])), max_size=8),

@@ -22,7 +22,7 @@ def heaviest(dense):
 
 
 @given(weights)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_matching_is_heavier(rows):
     dense = np.array(rows)
     i, j = dense.nonzero()
@@ -34,7 +34,7 @@ def test_no_matching_is_heavier(rows):
 
 
 @given(st.lists(st.tuples(*[st.floats(0, 500)] * 2, *[st.floats(1, 200)] * 2), min_size=1, max_size=8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_overlaps_finds_every_pair_with_its_iou(rows):
     boxes = np.array(rows).T
     boxes[2:] += boxes[:2]

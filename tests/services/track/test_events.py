@@ -257,7 +257,7 @@ step = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(step, max_size=25), st.sampled_from([0.0, 0.3, 2.0]))
 def test_every_start_has_one_end_whatever_the_tracks_do(steps: list[Any], reattach_s: float) -> None:
     scene = Scene({"zones": {"left": LEFT}}, reattach_s=reattach_s, update_s=0.5)

@@ -44,7 +44,7 @@ def moving_faces(seed, faces=5, frames=40, missed=0.1):
 
 @TRACKER
 @given(data=stream(st.tuples(number, number, number, number, number)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_rubbish_is_counted_and_never_crashes(make, data):
     tracker, rubbish = make(), 0
     for rows in data:
@@ -61,7 +61,7 @@ def test_rubbish_is_counted_and_never_crashes(make, data):
 
 @TRACKER
 @given(data=stream(box), steps=st.lists(st.sampled_from([0.5, 1.0, 2.5, 40.0]), min_size=12, max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ids_are_unique_and_never_reused(make, data, steps):
     tracker, alive, ever = make(), set(), set()
     for rows, dt in zip(data, steps, strict=False):
@@ -76,7 +76,7 @@ def test_ids_are_unique_and_never_reused(make, data, steps):
 
 @TRACKER
 @given(data=stream(box))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_one_detection_belongs_to_one_track(make, data):
     tracker = make()
     for rows in data:
