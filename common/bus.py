@@ -144,15 +144,13 @@ class _Wait:
         end = time.monotonic() + timeout_ms / 1000
         while True:
             found = self._poll.poll(0 if ready else timeout_ms)
-            ready += [self._ends[fd] for fd, _ in found if self._is_new(self._ends[fd], ready)]
+            for fd, _ in found:
+                who = self._ends[fd]
+                if who not in ready and (isinstance(who, int) or who.waiting(readable=True)):
+                    ready.append(who)
             if ready or not found:
                 return ready
-            timeout_ms = max(math.ceil((end - time.monotonic()) * 1000), 0)
-
-    @staticmethod
-    def _is_new(end: Receiver | int, ready: list[Receiver | int]) -> bool:
-        """A socket's descriptor is readable also for news of its connections."""
-        return end not in ready and (isinstance(end, int) or end.waiting(readable=True))
+            timeout_ms = max(math.ceil((end - time.monotonic()) * 1000), 0)  # a socket had news of its connections
 
 
 End = TypeVar("End", Sender, Receiver)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Self
 
 from common.codec import pack_fields, unpack_fields
 from common.errors import WireError
-from common.messages.message import Message, is_just_sent
+from common.messages.message import JUST_NS, Message
 
 CameraStatus = Literal["online", "offline", "disabled", "ended"]
 
@@ -45,8 +46,8 @@ class FrameHandle(NamedTuple):
         return pack_fields(*self)
 
     def is_just_sent(self) -> bool:
-        """See `message.is_just_sent`."""
-        return is_just_sent(self.published_ns)
+        """True when it is so young that its sender cannot have a newer one, and others may wait for a turn."""
+        return time.monotonic_ns() - self.published_ns < JUST_NS
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from common.codec import F4, I4, array_bytes, check_lengths, pack_fields, unpack_array, unpack_fields
 from common.errors import WireError
 from common.messages.capture import HANDLE_TYPES, FrameHandle
-from common.messages.message import Boxes, is_just_sent
+from common.messages.message import JUST_NS, Boxes
 
 
 class Claim(NamedTuple):
@@ -82,8 +83,8 @@ class DetectionResult(NamedTuple):
         )  # fmt: skip
 
     def is_just_sent(self) -> bool:
-        """See `message.is_just_sent`."""
-        return is_just_sent(self.finished_ns)
+        """True when it is so young that its sender cannot have a newer one, and others may wait for a turn."""
+        return time.monotonic_ns() - self.finished_ns < JUST_NS
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar, Self
 
 import numpy as np
@@ -12,11 +11,6 @@ from common.codec import unpack_fields
 
 Boxes = NDArray[np.float32]
 JUST_NS = 2_000_000  # below the period of 240 fps: the camera has no newer frame than one that was told so long ago
-
-
-def is_just_sent(sent_ns: int) -> bool:
-    """True when a message is so young that its sender cannot have a newer one, and others may wait for a turn."""
-    return time.monotonic_ns() - sent_ns < JUST_NS
 
 
 class Message:

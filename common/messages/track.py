@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -22,7 +23,7 @@ from common.codec import (
 )
 from common.errors import WireError
 from common.messages.capture import HANDLE_TYPES, FrameHandle
-from common.messages.message import Boxes, Message, is_just_sent
+from common.messages.message import JUST_NS, Boxes, Message
 
 TENTATIVE, CONFIRMED, LOST = 0, 1, 2
 STATE_NAMES = ("tentative", "confirmed", "lost")
@@ -95,8 +96,8 @@ class TrackFrame(NamedTuple):
         )  # fmt: skip
 
     def is_just_sent(self) -> bool:
-        """See `message.is_just_sent`."""
-        return is_just_sent(self.tracked_ns)
+        """True when it is so young that its sender cannot have a newer one, and others may wait for a turn."""
+        return time.monotonic_ns() - self.tracked_ns < JUST_NS
 
     @classmethod
     def unpack(cls, data: bytes) -> Self:
