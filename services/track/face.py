@@ -225,12 +225,17 @@ class FaceTracker(Population):
         sure = (table[IDLE] <= 0.0) & (table[SCORE] >= self.start_score)
         firm = table[SURE_SUM] >= self.firm_score * table[SURE_HITS]
         believed = firm | (sure & (table[SCORE_SUM] >= self.confirm_score * table[HITS]))
-        vanished = _grown(table).min(axis=0) < -LEASH_SIZE  # behind something, or the border
+        shown = np.asarray((table[KNOWN] > 0.0) & (table[IDLE] <= self.coast * self._dt) & believed)
+        unseen = table[IDLE] > 0.0
+        return shown & ~(unseen & self._vanished(table)) if unseen.any() else shown
+
+    def _vanished(self, table: Array) -> Mask:
+        """Which tracks went behind something, or over the border, if they are not seen now."""
+        vanished = np.asarray(_grown(table).min(axis=0) < -LEASH_SIZE)
         if self.size is not None:
             corners = from_cxcywh(table)
             vanished |= ((corners[:2] < 0.0) | (corners[2:] > np.reshape(self.size, (2, 1)))).any(axis=0)
-        vanished &= table[IDLE] > 0.0
-        return np.asarray((table[KNOWN] > 0.0) & (table[IDLE] <= self.coast * self._dt) & believed & ~vanished)
+        return vanished
 
     def _states(self, shown: Mask) -> NDArray[np.uint8]:
         return np.where(shown, CONFIRMED, np.where(self._table[KNOWN] > 0.0, LOST, TENTATIVE)).astype(np.uint8)
