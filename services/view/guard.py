@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
+import h11
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,7 +60,8 @@ class Guard:
 
         scope = self._without_prefix(scope)
         refusal = self._refusal(scope)
-        await (refusal or self._inner)(scope, receive, send_with_headers)
+        with contextlib.suppress(h11.LocalProtocolError):  # what came after was no HTTP: that was answered already
+            await (refusal or self._inner)(scope, receive, send_with_headers)
 
     def cookie(self, scope: Scope) -> str:
         """The Set-Cookie header of a new session."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -31,7 +30,7 @@ class Challenge:
         if kind.lower() == "basic":
             try:
                 given = base64.b64decode(rest, validate=True).partition(b":")[2]
-            except binascii.Error:
+            except ValueError:  # no Base64, or bytes beyond ASCII
                 return False
             return hmac.compare_digest(given, self._password.encode())
         fields = _fields(rest)

@@ -64,7 +64,8 @@ def test_programs_send_the_password_in_a_header(guarded) -> None:
     assert guarded.ask("/api/state", Authorization=basic(PASSWORD))[0] == 200
     status, headers, _ = guarded.ask("/metrics", Authorization=basic("wrong"))
     assert (status, headers["www-authenticate"][:5]) == (401, "Basic")
-    assert guarded.ask("/metrics", Authorization="Basic ???")[0] == 401
+    for value in ("Basic ???", "Basic \xbc\xff", "Basic /w==", "Basic", "Bearer \xff", "\xff"):
+        assert guarded.ask("/metrics", Authorization=value)[0] == 401
     assert "www-authenticate" not in guarded.ask("/metrics", User_Agent="Mozilla/5.0")[1]
 
 

@@ -241,6 +241,18 @@ def test_a_request_that_comes_in_pieces_is_answered(page) -> None:
         assert any(line.startswith(b"HTTP/1.1 200") for line in answers)
 
 
+def test_what_is_no_http_fills_no_log(start_view: Callable) -> None:
+    page = start_view()
+    for odd in (b"x\r\n\r\n", b"GET /%ff HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" * 2):
+        with socket.create_connection(("127.0.0.1", page.port), 30) as one:
+            one.sendall(odd)
+            while one.recv(1000):
+                pass
+    assert page.ask("/healthz")[0] == 200
+    page.process.terminate()
+    assert "Traceback" not in page.process.communicate(timeout=20)[1].decode()
+
+
 def test_head_of_a_stream_ends(asked_page) -> None:
     assert asked_page.ask("/stream/door.mjpg", "HEAD")[0] == 200
 
