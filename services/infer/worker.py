@@ -132,7 +132,8 @@ class Worker:
             self._let_go()
 
     def _hear_frames(self) -> None:
-        for handle in self._frames.drain(until=FrameHandle.is_just_sent):
+        enough = FrameHandle.is_just_sent if len(self._readers) == 1 else None  # the choice is among all cameras
+        for handle in self._frames.drain(until=enough):
             if handle.camera in self._readers:
                 self._newest[handle.camera] = handle
 
