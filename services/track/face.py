@@ -254,6 +254,8 @@ def _grown(table: Array) -> Array:
 def _doubt_velocity(table: Array, measured: Array, noise: Array, weight: Array, elapsed: Array) -> None:
     """Make the filter believe a jump that it did not expect: what is beyond its variance was the velocity's fault."""
     excess = (measured[:2] - table[:2]) ** 2 - JUMP * (table[kalman.PXX] + noise)[:2]
+    if excess.size and excess.max() <= 0.0:  # as nearly always
+        return
     whole = np.abs(np.log(measured[2:4] / table[2:4])).max(axis=0) < JUMP_SIZE
     jump = np.maximum(excess, 0.0) * (weight * whole)
     table[kalman.PXX][:2] += jump
