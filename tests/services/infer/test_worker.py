@@ -549,6 +549,48 @@ def test_frame_that_is_gone_does_not_spoil_the_others(make_stage):
     stage.answered("yard")
 
 
+HELD = """
+import time
+from pathlib import Path
+from services.infer.onnxruntime_backend import OnnxRuntimeBackend
+
+class Npu(OnnxRuntimeBackend):
+    def bind(self, size, batch=1):
+        bound, mark = super().bind(size, batch), Path(__file__).with_name("held")
+        run = bound.run
+        def wait(count=None):
+            while mark.exists():
+                time.sleep(0.001)
+            run(count)
+        bound.run = wait
+        return bound
+"""
+
+
+def test_worker_holds_one_slot_of_each_ring_while_a_batch_runs(make_stage, tmp_path):
+    (tmp_path / "held_npu.py").write_text(HELD)
+    stage = make_stage(CAMERAS[:3], gate=False, infer={"width": 320, "backend": "held_npu:Npu", "max_batch": 3})
+    path = [str(tmp_path), *filter(None, [child_environment().get("PYTHONPATH")])]
+    stage.start(0, PYTHONPATH=os.pathsep.join(path))
+    for camera in stage.rings:
+        stage.answered(camera)
+    held: list[int] = []
+
+    def all_three_in_one_run() -> bool:
+        (tmp_path / "held").touch()
+        stage.workers[0].send_signal(signal.SIGSTOP)
+        shown = {stage.show(camera) for camera in stage.rings}
+        stage.workers[0].send_signal(signal.SIGCONT)
+        stage.until(lambda: any(ring.leased() for ring in stage.rings.values()))
+        held[:] = [len(ring.leased()) for ring in stage.rings.values()]
+        (tmp_path / "held").unlink()
+        stage.until(lambda: {result.frame for result in stage.inbox} >= shown)
+        return in_one_run([result for result in stage.inbox if result.frame in shown])
+
+    stage.until(lambda: all_three_in_one_run() and sum(held) == 3)
+    assert held == [1, 1, 1]
+
+
 def test_cameras_of_another_input_size_have_a_run_of_their_own(make_stage):
     stage = make_stage(CAMERAS[:3], gate=False, infer={"width": 320, "max_batch": 3})
     stage.rings["yard"].close()
