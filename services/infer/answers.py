@@ -46,13 +46,13 @@ class Answers:
         gate = self._gates.get(lease.handle.camera)
         return None if gate is None else gate.answer(lease.planes, time.monotonic_ns())
 
-    def ran(self, lease: Lease, found: Detections, sweep: int = 0) -> None:
+    def ran(self, lease: Lease, found: Detections, sweep: int | None = 0) -> None:
         """Take what the model found in the frame that `known` was asked about.
 
         Args:
             lease: Of the frame.
             found: Its faces.
-            sweep: Runs that it takes to look at all of a picture.
+            sweep: Runs that it takes to look at all of a picture; None when this one cannot be compared with others.
         """
         gate = self._gates.get(lease.handle.camera)
         if gate is not None:

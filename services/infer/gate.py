@@ -58,14 +58,16 @@ class MotionGate:
             return None
         return self._found
 
-    def ran(self, found: Detections, now_ns: int, sweep: int = 0) -> None:
+    def ran(self, found: Detections, now_ns: int, sweep: int | None = 0) -> None:
         """Take the model's answer for the picture that `answer` was asked about last.
 
         Args:
             found: Faces in it.
             now_ns: Time now, monotonic.
-            sweep: Runs that it takes to look at all of a picture.
+            sweep: Runs that it takes to look at all of a picture; None when this one cannot be compared with others.
         """
+        if sweep is None:
+            return
         self._needed = max(AGREED, sweep)
         self._agreed = self._agreed + 1 if self._found is not None and _same(self._found, found) else 0
         self._found, self._seen, self._ran_ns = found, self._small.copy(), now_ns

@@ -12,6 +12,7 @@ FINER = 3.0  # times the usual picture: a face needs 20 pixels to be found for s
 USEFUL_PX = 1.4  # pixels of the camera for one of the usual picture; below it tiles show hardly more
 SMALL_PX = 22.0  # in the low picture: smaller faces are seen better in a tile
 TINY_PX = 20.0  # in the usual picture: smaller faces are seen better in a tile even so
+MIDDLING_PX = 40.0  # in the low picture: smaller faces are seen better in the usual one
 HOPELESS_PX = 12.0  # in the low picture: smaller faces are not found in it, so that the search has to
 
 Place = tuple[int, int, int, int]
@@ -29,6 +30,7 @@ class Layout:
         tile: Width and height of a tile, pixels of the frame.
         small_px: Longer side below which a face is told by tiles, pixels of the frame.
         tiny_px: The same where the choice is between a tile and the usual picture.
+        middling_px: The same where the choice is between the usual picture and the low one.
         spots: Tiles that cover the frame; a face that the low picture cannot show lies whole in one of them.
     """
 
@@ -39,6 +41,7 @@ class Layout:
     tile: Size
     small_px: float
     tiny_px: float
+    middling_px: float
     spots: tuple[Tile, ...]
 
 
@@ -64,7 +67,7 @@ def lay_out(frame: Size, usual: Size, spare: int) -> Layout | None:
     starts = [_starts(all_px, part, overlap) for all_px, part in zip(frame, tile, strict=True)]
     spots = _scattered([(x, y, *tile) for y in starts[1] for x in starts[0]])
     low, *fine = _quarters(model, (width, height))
-    return Layout(frame, model, low, tuple(fine), tile, small_px, TINY_PX * scale, spots)
+    return Layout(frame, model, low, tuple(fine), tile, small_px, TINY_PX * scale, MIDDLING_PX * low_scale, spots)
 
 
 def even(value: float) -> int:

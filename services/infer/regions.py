@@ -2,8 +2,9 @@
 
 The four lie beside each other in one input of the model, so that a frame is one run, whatever the backend and its fixed
 size. Tiles lie where small faces were last seen, and those that are left search: every spot of the frame is looked at
-within a bounded number of frames. Where more small faces stand than the tiles can hold, the tiles take turns; or, when
-most of these faces are big enough for the usual picture, that is run, and tiles now and then.
+within a bounded number of frames. Where more small faces stand than the tiles can hold, the tiles take turns. Middling
+faces are shown well neither by the small picture of the frame nor by a tile: where there are any, the usual picture is
+run, and tiles now and then.
 
 A worker goes by what it found itself: that needs no other process, and a replayed clip gives the same answer again.
 """
@@ -25,6 +26,9 @@ from services.infer.tiles import Tile, crop, longer, merge, moved, whole, within
 
 Boxes = NDArray[np.float32]
 
+TURNS = 2  # frames: so often tiles are looked at where there are small faces and middling ones
+LIKELY = 0.5  # least score of a middling face that is worth the usual picture
+NEVER = 1_000_000  # runs that a still picture waits for
 FORGET = 3  # looks in vain after which a small face is given up
 ROOM = 0.5  # of its size, that a face needs on each side in a tile: it moves
 SEARCH_EVERY = 4  # frames: so often a tile searches though small faces want all of them
@@ -45,7 +49,8 @@ class Chooser:
     """Where the small faces of one camera are, and what the next frame's look is.
 
     Attributes:
-        sweep: Frames that a search of the whole frame takes while faces stay where they are.
+        sweep: Frames that a search of the whole frame takes while faces stay where they are; None when the last look
+            was one between others of another kind, whose answer is not like theirs.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -55,44 +60,50 @@ class Chooser:
         self._missed = np.empty(0, np.int64)  # looks in vain
         self._waited = np.empty(0, np.int64)  # frames without a look
         self._turn = self._next = 0
-        self.sweep = 1
+        self.sweep: int | None = 1
 
     def choose(self) -> Look:
         """The look at the next frame."""
         self._turn += 1
-        groups = self._groups(np.ones(len(self._known), bool))
-        room = TILES - (self._turn % SEARCH_EVERY == 0)
         tiny = longer(self._known) < self._layout.tiny_px
-        if len(groups) <= TILES or 2 * np.count_nonzero(tiny) > len(tiny):
-            return self._look(groups[:room])
-        groups = self._groups(tiny)
-        return Look(True, []) if self._turn % (2 if groups else SEARCH_EVERY) else self._look(groups[:room])
+        groups = self._groups(self._known[tiny], self._waited[tiny])
+        all_spots = len(self._layout.spots)
+        if tiny.all():
+            count = TILES - min(len(groups), TILES)
+            self.sweep = math.ceil(all_spots / (count or 1 / SEARCH_EVERY))
+            return self._look(groups[: TILES - (self._turn % SEARCH_EVERY == 0)])
+        if self._turn % (TURNS if groups else SEARCH_EVERY):
+            self.sweep = NEVER if groups else SEARCH_EVERY * math.ceil(all_spots / TILES)
+            return Look(True, [])
+        self.sweep = NEVER if groups else None
+        return self._look(groups[:TILES])
 
-    def learn(self, boxes: Boxes, look: Look) -> None:
-        """Take what was found with a look: small faces are known from now on, until looks at them are in vain."""
-        small = boxes[longer(boxes) < self._layout.small_px]
-        looked = (longer(self._known) >= self._layout.tiny_px) & look.usual
+    def learn(self, found: Detections, look: Look) -> None:
+        """Take what was found with a look: smaller faces are known from now on, until looks at them are in vain."""
+        layout, sides = self._layout, longer(found.boxes)
+        middling = (sides < layout.middling_px) & (found.scores >= LIKELY)
+        fresh = found.boxes[(sides < layout.tiny_px) | middling]
+        sides = longer(self._known)
+        looked = (sides >= layout.tiny_px) & look.usual
         for tile in look.tiles:
-            looked |= within(self._known, tile)
+            looked |= within(self._known, tile) & (sides < layout.small_px)
         missed, waited = self._missed + looked, np.where(looked, 0, self._waited + 1)
-        stay = (missed < FORGET) & ~_met(self._known, small)
-        self._known = np.concatenate((small, self._known[stay]))
+        stay = (missed < FORGET) & ~_met(self._known, fresh)
+        self._known = np.concatenate((fresh, self._known[stay]))
         self._missed, self._waited = (
-            np.concatenate((np.zeros(len(small), np.int64), kept[stay])) for kept in (missed, waited)
+            np.concatenate((np.zeros(len(fresh), np.int64), kept[stay])) for kept in (missed, waited)
         )
 
     def _look(self, tiles: list[Tile]) -> Look:
         """These tiles; those that are left search."""
         spots, count = self._layout.spots, TILES - len(tiles)
-        self.sweep = math.ceil(len(spots) / (count or 1 / SEARCH_EVERY))
         search = [spots[(self._next + k) % len(spots)] for k in range(count)]
         self._next = (self._next + count) % len(spots)
         return Look(False, tiles + search)
 
-    def _groups(self, wanted: NDArray[np.bool_]) -> list[Tile]:
-        """Tiles that hold these of the known faces with some room, those that have waited longest first."""
-        order = np.lexsort((longer(self._known), -self._waited))
-        left = self._known[order[wanted[order]][:MOST_KNOWN]]
+    def _groups(self, faces: Boxes, waited: NDArray[np.int64]) -> list[Tile]:
+        """Tiles that hold these faces with some room, those that have waited longest first."""
+        left = faces[np.lexsort((longer(faces), -waited))[:MOST_KNOWN]]
         tiles = []
         while len(left):
             rows, tile = _gather(left.tolist(), self._layout)
@@ -112,8 +123,8 @@ class Regions:
         self._chooser: Chooser | None = None
 
     @property
-    def sweep(self) -> int:
-        """Runs that must agree before nothing is left to be found in a still picture."""
+    def sweep(self) -> int | None:
+        """Runs that must agree before nothing is left to be found in a still picture; None: the last does not count."""
         return 0 if self._chooser is None else self._chooser.sweep
 
     def prepare(self, geometry: Geometry) -> None:
@@ -149,7 +160,7 @@ class Regions:
             found = self._detector.detect(planes, geometry)
         else:
             found = self._look(self._layout, planes, geometry, look.tiles)
-        self._chooser.learn(found.boxes, look)
+        self._chooser.learn(found, look)
         return found
 
     def _look(self, layout: Layout, planes: Sequence[Plane], geometry: Geometry, tiles: list[Tile]) -> Detections:

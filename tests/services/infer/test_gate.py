@@ -113,3 +113,12 @@ def test_a_gate_for_small_faces_opens_at_one_changed_cell_and_not_at_noise() -> 
     assert gate.answer([noisy], 0) is not None
     noisy[320:336, 640:648] //= 2
     assert gate.answer([noisy], 0) is None
+
+
+def test_an_answer_of_another_kind_neither_counts_nor_opens_the_gate() -> None:
+    picture, gate, answer = scene(), MotionGate(), found((10, 10, 60, 60))
+    for _ in range(AGREED + 1):
+        assert gate.answer([picture], 0) is None
+        gate.ran(found(), 0, sweep=None)
+        gate.ran(answer, 0)
+    assert gate.answer([picture], 0) is answer

@@ -10,10 +10,10 @@ import pytest
 
 from common.pixels import Geometry, PixelFormat
 from common.settings import InferSettings
-from services.infer.detector import build_detector
+from services.infer.detector import Detections, build_detector
 from services.infer.letterbox import model_size
 from services.infer.region_layout import TILES, Layout, lay_out
-from services.infer.regions import FORGET, SEARCH_EVERY, SPARE, Chooser, Regions
+from services.infer.regions import FORGET, NEVER, SEARCH_EVERY, SPARE, Chooser, Regions
 from services.infer.tiles import within
 
 GEOMETRY = Geometry(1280, 720, PixelFormat.BGR)
@@ -26,6 +26,10 @@ def layout_of() -> Layout:
 
 
 SWEEP = -(-len(layout_of().spots) // TILES)
+
+
+def found(boxes: np.ndarray) -> Detections:
+    return Detections(boxes, np.full(len(boxes), 0.9, np.float32), np.empty((0, 10), np.float32))
 
 
 def faces(*rows: tuple[float, float, float]) -> np.ndarray:
@@ -48,20 +52,20 @@ def test_with_nobody_known_all_tiles_search_and_a_sweep_looks_at_every_spot():
 def test_known_small_faces_get_a_tile_in_each_frame_and_the_search_goes_on(known):
     layout, spread = layout_of(), faces((300, 300, 18), (900, 500, 18))[:known]
     chooser, searched = Chooser(layout), Counter()
-    chooser.learn(spread, chooser.choose())
+    chooser.learn(found(spread), chooser.choose())
     for _ in range(SEARCH_EVERY * len(layout.spots)):
         look = chooser.choose()
         assert not look.usual
         held = np.array([within(spread, spot) for spot in look.tiles])
         assert held.any(axis=0).all()
         searched.update(look.tiles)
-        chooser.learn(spread, look)
+        chooser.learn(found(spread), look)
     assert set(layout.spots) <= set(searched)
 
 
 def test_faces_close_together_share_a_tile():
     chooser = Chooser(layout_of())
-    chooser.learn(group := faces((300, 300, 18), (340, 310, 20), (320, 340, 16)), chooser.choose())
+    chooser.learn(found(group := faces((300, 300, 18), (340, 310, 20), (320, 340, 16))), chooser.choose())
     first, *rest = chooser.choose().tiles
     assert within(group, first).all()
     assert set(rest) <= set(layout_of().spots)
@@ -71,12 +75,12 @@ def test_more_small_faces_than_tiles_can_hold_take_turns():
     layout = layout_of()
     spread = faces(*((150 + 240 * k, 100 + 240 * row, 16) for k in range(5) for row in range(2)))
     chooser, held = Chooser(layout), Counter()
-    chooser.learn(spread, chooser.choose())
+    chooser.learn(found(spread), chooser.choose())
     for _ in range(20):
         look = chooser.choose()
         seen = np.flatnonzero(np.array([within(spread, tile) for tile in look.tiles]).any(axis=0))
         held.update(seen.tolist())
-        chooser.learn(spread[seen], look)
+        chooser.learn(found(spread[seen]), look)
     assert min(held[row] for row in range(10)) >= 20 * (TILES - 1 / SEARCH_EVERY) // 10 - 1
     assert set(held) == set(range(10))
 
@@ -85,22 +89,50 @@ def test_a_crowd_that_the_usual_picture_shows_is_shown_it_and_searched_now_and_t
     layout = layout_of()
     crowd = faces(*((60 + 200 * k, 60 + 150 * row, 60) for k in range(6) for row in range(4)))
     chooser = Chooser(layout)
-    chooser.learn(crowd, chooser.choose())
+    chooser.learn(found(crowd), chooser.choose())
     looks = []
     for _ in range(3 * SEARCH_EVERY):
         looks.append(chooser.choose())
-        chooser.learn(crowd, looks[-1])
+        chooser.learn(found(crowd), looks[-1])
     assert sum(look.usual for look in looks) == 3 * (SEARCH_EVERY - 1)
+
+
+def test_a_still_middling_face_lets_the_gate_close_after_a_search_and_a_small_one_beside_it_does_not():
+    layout = layout_of()
+    near, far = faces((300, 300, 70)), faces((300, 300, 70), (900, 500, 18))
+    chooser = Chooser(layout)
+    chooser.learn(found(near), chooser.choose())
+    sweeps = []
+    for _ in range(2 * SEARCH_EVERY):
+        look = chooser.choose()
+        sweeps.append(chooser.sweep)
+        assert look.usual == (chooser.sweep is not None)
+        chooser.learn(found(near), look)
+    assert sweeps.count(None) == 2
+    assert max(sweep for sweep in sweeps if sweep is not None) == SEARCH_EVERY * SWEEP
+    chooser.learn(found(far), chooser.choose())
+    looks = []
+    for _ in range(4):
+        looks.append(chooser.choose().usual)
+        assert chooser.sweep == NEVER
+    assert sum(looks) == 2
+
+
+def test_an_unsure_middling_face_does_not_bring_the_usual_picture():
+    chooser = Chooser(layout_of())
+    unsure = found(faces((300, 300, 70)))._replace(scores=np.array([0.4], np.float32))
+    chooser.learn(unsure, chooser.choose())
+    assert not any(chooser.choose().usual for _ in range(8))
 
 
 def test_a_small_face_is_given_up_after_looks_in_vain_and_not_before():
     layout, face = layout_of(), faces((300, 300, 18))
     chooser = Chooser(layout)
-    chooser.learn(face, chooser.choose())
+    chooser.learn(found(face), chooser.choose())
     for _ in range(FORGET):
         look = chooser.choose()
         assert within(face, look.tiles[0]).all()
-        chooser.learn(faces(), look)
+        chooser.learn(found(faces()), look)
     assert set(chooser.choose().tiles) <= set(layout.spots)
 
 
@@ -112,7 +144,7 @@ def test_a_small_face_that_walks_on_is_one_face():
         if step:
             assert within(face, look.tiles[0]).all()
             assert set(look.tiles[1:]) <= set(layout.spots)
-        chooser.learn(face, look)
+        chooser.learn(found(face), look)
 
 
 @pytest.fixture(scope="module")
