@@ -24,6 +24,7 @@ PLAN: dict[str, list[str]] = {
     "still": ["--repetitions", "3", "--seconds", "5"],
     "startup": ["--repetitions", "3"],
     "memory": ["--repetitions", "3", "--seconds", "3"],
+    "imports": [],
     "scaling": ["--seconds", "4"],
     "recovery": ["--repetitions", "2"],
     "view": ["--repetitions", "2", "--seconds", "5"],
