@@ -12,7 +12,7 @@ from tools.advise.choose import Batch
 from tools.advise.clock import Clock
 
 COUNTS = (1, 2, 4)  # frames in one run; more make the first of them wait too long for its answer
-ROUNDS = 3
+ROUNDS = 5  # a gain has to show in each
 
 
 def counts_for(cameras: int, workers: int) -> list[int]:
@@ -24,7 +24,7 @@ def counts_for(cameras: int, workers: int) -> list[int]:
 def measure_batches(infer: InferSettings, frames: Frames, counts: list[int], clock: Clock) -> tuple[list[Batch], str]:
     """Time of a frame in runs of each number of frames, in turns; and why there is none, when there is none."""
     clock.begin(3, ROUNDS * len(counts))
-    times: dict[int, list[float]] = {count: [] for count in counts}
+    times: dict[int, list[float]] = {count: [] for count in counts}  # medians of the rounds
     try:
         with Candidate(dataclasses.replace(infer, max_batch=counts[-1]), frames) as child:
             clock.say(f"up to {counts[-1]} frames in one run")
@@ -32,7 +32,8 @@ def measure_batches(infer: InferSettings, frames: Frames, counts: list[int], clo
             for _ in range(ROUNDS):
                 for count in counts:
                     clock.say(f"{count} frame{'s' * (count > 1)} in one run")
-                    times[count] += child.measure(clock.next_s(), count).whole_ms
+                    times[count].append(statistics.median(child.measure(clock.next_s(), count).whole_ms))
     except CandidateFailed as error:
         return [], str(error)
-    return [Batch(count, statistics.median(values)) for count, values in times.items()], ""
+    gains = {count: min(a / b for a, b in zip(times[1], times[count], strict=True)) for count in counts}
+    return [Batch(count, statistics.median(values), gains[count]) for count, values in times.items()], ""

@@ -64,16 +64,18 @@ def test_fewest_workers_with_room_to_spare() -> None:
 
 def test_frames_go_together_only_where_that_clearly_gains() -> None:
     assert best_batch([], "") == (1, [])
-    slower, reasons = best_batch([Batch(1, 5.4), Batch(2, 6.0), Batch(4, 6.9)], "")
+    slower, reasons = best_batch([Batch(1, 5.4), Batch(2, 6.0, 0.8), Batch(4, 6.9, 0.7)], "")
     assert slower == 1
     assert len(reasons) == 1
     assert reasons[0].startswith(
-        "max_batch 1: frames of several cameras together gain too little: 1 in one run: 5.4 ms"
+        "max_batch 1: frames of several cameras together gain too little, or not always: 1 in one run: 5.4"
     )
     assert reasons[0].endswith("4 in one run: 6.9 ms a frame")
-    assert best_batch([Batch(1, 1.46), Batch(2, 1.41), Batch(4, 1.43)], "")[0] == 1
-    assert best_batch([Batch(1, 10.0), Batch(2, 6.0), Batch(4, 5.8)], "")[0] == 2  # 4 gains hardly more, and later
-    four, reasons = best_batch([Batch(1, 10.0), Batch(2, 6.0), Batch(4, 4.0)], "")
+    assert best_batch([Batch(1, 1.46), Batch(2, 1.41, 1.02), Batch(4, 1.43, 1.01)], "")[0] == 1
+    noisy = [Batch(1, 39.0), Batch(2, 31.6, 0.9), Batch(4, 48.7, 0.6)]  # more than one round of measuring disagrees
+    assert best_batch(noisy, "")[0] == 1
+    assert best_batch([Batch(1, 10), Batch(2, 6.0, 1.6), Batch(4, 5.8, 1.7)], "")[0] == 2  # 4 gains hardly more, later
+    four, reasons = best_batch([Batch(1, 10), Batch(2, 6.0, 1.5), Batch(4, 4.0, 2.1)], "")
     assert four == 4
     assert reasons[0].endswith("answers of a whole batch come after 16.0 ms")
     assert best_batch([], "the backend 'tvm' takes one picture at a time")[1] == [
