@@ -48,15 +48,21 @@ class Silence:
         self._threads: dict[int, Sample] = {}
         self._starved_ns = self._ran_ns = 0
 
-    def look(self, beat: Beat) -> float:
-        """Seconds since the last sign of life in which the process could have given another; look twice a second."""
+    def look(self, beat: Beat, *, starting: bool = False) -> float:
+        """Seconds since the last sign of life in which the process could have given another; look twice a second.
+
+        Args:
+            beat: The last sign of life; of a process that has given none, its start.
+            starting: It has given none: to compute for long is no fault yet, Python and libraries are being loaded.
+        """
         if (beat.pid, beat.at_ns) != self._beat:
             self._beat, self._threads = (beat.pid, beat.at_ns), {}
             self._starved_ns = self._ran_ns = 0
         silent_s = beat.silent_s
         if silent_s > ACCOUNTED_S:
             self._account(beat.pid, samples_of(beat.pid))
-        return silent_s if self._ran_ns > COMPUTED_S * 1e9 else silent_s - self._starved_ns / 1e9
+        computed = self._ran_ns > COMPUTED_S * 1e9 and not starting
+        return silent_s if computed else silent_s - self._starved_ns / 1e9
 
     def _account(self, main: int, threads: dict[int, Sample]) -> None:
         before, self._threads = self._threads, threads

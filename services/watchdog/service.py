@@ -118,7 +118,7 @@ class Watchdog:
         if beat is not None and beat.pid == pid:
             silent_s = self._silences[name].look(beat)
             return f"its loop hung for {silent_s:.1f} s" if silent_s > max(beat.hang_s, HANG_S) else ""
-        silent_s = time.monotonic() - since
+        silent_s = self._silences[name].look(Beat(pid, int(since * 1e9), START_S), starting=True)
         return f"no heartbeat since its start {silent_s:.0f} s ago" if silent_s > START_S and self._room() else ""
 
     def _room(self) -> bool:

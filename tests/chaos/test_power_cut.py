@@ -33,7 +33,7 @@ def cut_power(settings: Settings) -> None:
     for pid in (supervisor, *pids):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(map(lives, pids)), what="all are dead")
+    until(lambda: not any(map(lives, (supervisor, *pids))), what="all are dead")
 
 
 def spoil(settings: Settings, number: int) -> None:

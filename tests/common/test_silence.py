@@ -41,12 +41,12 @@ def begin() -> Iterator[Begin]:
         child.wait()
 
 
-def watched(node_dir: Path, own_s: float, silent_s: float) -> tuple[float, float]:
+def watched(node_dir: Path, own_s: float, silent_s: float, *, starting: bool = False) -> tuple[float, float]:
     """Look until one of the two is reached; its own silence and the whole of it."""
     silence, end = Silence(), time.monotonic() + 60
     while time.monotonic() < end:
         beat = read_beat(beat_path(node_dir, "track"))
-        own = silence.look(beat) if beat is not None else 0.0
+        own = silence.look(beat, starting=starting) if beat is not None else 0.0
         if beat is not None and (own > own_s or beat.silent_s > silent_s):
             return own, beat.silent_s
         time.sleep(0.1)  # the pace of looking
@@ -76,6 +76,14 @@ def test_a_process_that_shares_its_core_and_computes_on_is_silent(begin: Begin, 
     begin(SCRIPT.format(work=f"os.sched_setaffinity(0, {core})\n{SPIN}"), str(node_dir))
     own, silent = watched(node_dir, 3.0, 60.0)
     assert own == pytest.approx(silent, abs=0.2)
+
+
+def test_a_start_that_computes_is_given_the_time_that_others_took_its_core(begin: Begin, node_dir: Path) -> None:
+    core = {min(os.sched_getaffinity(0))}
+    begin(f"import os; os.sched_setaffinity(0, {core})\n{SPIN}")
+    begin(SCRIPT.format(work=f"os.sched_setaffinity(0, {core})\n{SPIN}"), str(node_dir))
+    own, silent = watched(node_dir, 60.0, 6.0, starting=True)
+    assert 1.0 < own < silent - 1.0
 
 
 def test_a_new_sign_of_life_ends_the_silence() -> None:
