@@ -76,9 +76,9 @@ class Supervisor:
         """Start a program; with `wait`, until it ran for a second. One that runs already is left alone."""
         self._call("supervisor.startProcess", program, wait, accept=ALREADY_STARTED)
 
-    def stop(self, program: str, *, wait: bool = True) -> None:
-        """Stop a program; with `wait`, until it is gone."""
-        self._call("supervisor.stopProcess", program, wait, accept=NOT_RUNNING)
+    def stop(self, program: str, *, wait: bool = True) -> bool:
+        """Stop a program; with `wait`, until it is gone. False when it did not run: it may be about to start again."""
+        return self._call("supervisor.stopProcess", program, wait, accept=NOT_RUNNING) is not None
 
     def restart(self, program: str) -> None:
         """Stop and start a program; other programs go on."""

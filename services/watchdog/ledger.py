@@ -15,6 +15,7 @@ from common.stats import read_json, write_json
 from common.supervisor import watchdog_path
 
 FIRST_S, LONGEST_S = 5.0, 60.0  # back-off of a revival
+POSTPONED_S = 0.5
 HEALTHY_S = 60.0  # a process that ran for so long starts with the shortest back-off again
 KILLED = "killed by a signal"
 AGAIN = "; fails again and again, next try after "
@@ -99,7 +100,8 @@ class Ledger:
             entry.revivals = 0
         by_itself = code != EXIT_STOPPED if note else reason != KILLED
         self._short[name] = self._short[name] + (CRASH if by_itself else KILL) if lived_s < SHORT_S else 0
-        entry.reason = f"wrong settings: {reason}" if code == EXIT_CONFIG else reason
+        later = AGAIN + entry.reason.partition(AGAIN)[2] if entry.held else ""  # an end that is heard of after the hold
+        entry.reason = f"wrong settings: {reason}" if code == EXIT_CONFIG else reason + later
         entry.time = time.time()
         self._write()
         return entry.reason
@@ -127,6 +129,12 @@ class Ledger:
         self.due[name] = time.monotonic() + delay
         self._write()
         return delay
+
+    def postpone(self, name: str) -> None:
+        """It cannot be revived just now."""
+        self._of(name).held = True
+        self.due[name] = time.monotonic() + POSTPONED_S
+        self._write()
 
     def take_due(self) -> list[str]:
         """Processes to revive now."""

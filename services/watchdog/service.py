@@ -47,6 +47,7 @@ class Watchdog:
         self._running: dict[str, tuple[int, float]] = {}  # process id, and since when it runs
         self._stopped: Counter[str] = Counter()
         self._silences: defaultdict[str, Silence] = defaultdict(Silence)
+        self._escaped: set[str] = set()  # to be held back, but not running when that was tried
 
     def catch_up(self) -> None:
         """Hear what runs, and what was given up, before we listened."""
@@ -69,6 +70,8 @@ class Watchdog:
         match change.state:
             case "STARTING":
                 self._ledger.started(name, change.before)
+                if name in self._escaped:
+                    self._hold(name)
             case "RUNNING":
                 self._running[name] = (change.pid, time.monotonic())
                 if name not in self._ledger.due or not self._is_down(change.program):  # else it ran before we held it
@@ -78,7 +81,7 @@ class Watchdog:
                 reason = self._ledger.ended(name, self._last_words(change), change.pid)
                 log.warning("ended process=%s reason=%s", name, reason)
                 self._service.stats.count("ends")
-                if change.state == "EXITED" and self._ledger.loops(name):
+                if change.state == "EXITED" and not self._ledger.held(name) and self._ledger.loops(name):
                     self._hold(name)
             case "FATAL":
                 self._give_up(name)
@@ -166,13 +169,18 @@ class Watchdog:
             return False
 
     def _hold(self, name: str) -> None:
-        """Keep a process down for a while: supervisord would start it again and again."""
+        """Keep a process down for a while: supervisord would start it again and again.
+
+        Between an end and the next start there is nothing to stop; then that start is caught.
+        """
+        self._escaped.discard(name)
         try:
-            self._supervisor.stop(name.replace(":", "-", 1), wait=False)
+            if self._supervisor.stop(name.replace(":", "-", 1), wait=False):
+                self._give_up(name)
+            else:
+                self._escaped.add(name)
         except DeviceError as error:
             log.warning("not held back process=%s error=%s", name, error)
-            return
-        self._give_up(name)
 
     def _give_up(self, name: str) -> None:
         delay = self._ledger.gave_up(name)
@@ -182,9 +190,13 @@ class Watchdog:
             log.warning("failed again and again, revived later process=%s delay_s=%.0f", name, delay)
 
     def _revive(self, name: str) -> None:
-        log.info("revive process=%s", name)
+        program = name.replace(":", "-", 1)
         try:
-            self._supervisor.start(name.replace(":", "-", 1), wait=False)
+            if self._supervisor.program(program).state == "STOPPING":  # a start would be passed over without a word
+                self._ledger.postpone(name)
+                return
+            log.info("revive process=%s", name)
+            self._supervisor.start(program, wait=False)
             self._service.stats.count("revivals")
         except DeviceError as error:
             log.warning("revival failed process=%s error=%s", name, error)

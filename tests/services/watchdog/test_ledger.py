@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def test_back_off_of_revivals_grows_to_its_cap(node_dir: Path) -> None:
     delays = [ledger.gave_up("track") for _ in range(20)]
     assert delays[:4] == [FIRST_S, FIRST_S * 2, FIRST_S * 4, FIRST_S * 8]
     assert delays[-1] == LONGEST_S
+
+
+def test_a_postponed_revival_is_due_again_soon_and_held_meanwhile(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    ledger.postpone("track")
+    assert ledger.held("track")
+    assert ledger.take_due() == []
+    assert 0 < ledger.due["track"] - time.monotonic() < 1
+    assert ledger.gave_up("track") == 5.0
+
+
+def test_an_end_that_is_heard_of_late_leaves_word_of_the_next_try(node_dir: Path) -> None:
+    ledger = Ledger(node_dir)
+    ledger.gave_up("track")
+    assert ledger.ended("track", "ended without a word").endswith(
+        "ended without a word; fails again and again, next try after 5 s"
+    )
 
 
 def test_wrong_settings_are_not_revived(node_dir: Path) -> None:
