@@ -108,14 +108,18 @@ class FileSource:
         """Close the file, as soon as the decoder is not in it."""
         container, self._container = self._container, None
         thread, self._thread = self._thread, None
-        self._next = None
+        self._next = self._ahead = None
         if container is None:
             return
         if thread is None:
-            container.close()
+            self._end(container)
             return
-        thread.submit(container.close)
+        thread.submit(self._end, container)
         thread.shutdown(wait=False)
+
+    def _end(self, container: av.container.InputContainer) -> None:
+        self._frames = iter(())  # it holds this object, which would hold the decoder until the next garbage collection
+        container.close()
 
     def _take(self) -> av.VideoFrame | None:
         """The picture that was decoded ahead, and on to the one behind it; None: not yet."""
