@@ -1,7 +1,7 @@
 """Limits that the types of settings and payloads carry: `Annotated[int, Ge(1), Le(10)]`.
 
 The check is pydantic's, which only the command line imports. The library that usually gives these words costs each
-process 0.9 MB and more than the rest of the settings.
+process 0.4 MB.
 """
 
 from __future__ import annotations
