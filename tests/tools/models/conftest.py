@@ -9,9 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from common.errors import DeviceError
-from tools.models.pull import pull
-
 RNG = np.random.default_rng(11)
 SIDECAR = """
 decoder = "yunet"
@@ -21,15 +18,6 @@ mean = [127.0, 127.0, 127.0]
 scale = 0.0078125
 multiple = 4
 """
-
-
-@pytest.fixture(scope="session")
-def yunet() -> Path:
-    """The default detector; skips when the package index cannot be reached."""
-    try:
-        return pull("yunet")
-    except DeviceError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

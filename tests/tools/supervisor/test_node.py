@@ -74,20 +74,23 @@ def test_no_file_of_a_node_is_open_to_others_whatever_the_umask(small: Settings,
     finally:
         os.umask(before)
     try:
-        _nothing_is_open_to_others(small, child.pid)
+        until(lambda: segments(small.runtime_dir) and (Path(small.state_dir) / "logs" / "track.log").exists())
+        mask = re.search(r"Umask:\s+(\d+)", Path(f"/proc/{child.pid}/status").read_text())
+        found = files_of(small)
+        names, theirs = {path.name for path in found}, [str(path) for path in found if path.lstat().st_mode & 0o077]
     finally:
         stop(small)
         child.wait(DEADLINE_S)
-
-
-def _nothing_is_open_to_others(small: Settings, supervisor: int) -> None:
-    until(lambda: segments(small.runtime_dir) and (Path(small.state_dir) / "logs" / "track.log").exists())
-    mask = re.search(r"Umask:\s+(\d+)", Path(f"/proc/{supervisor}/status").read_text())
     assert mask is not None
     assert int(mask[1], 8) == UMASK
+    assert names >= {"supervisord.conf", "supervisord.pid", "supervisor.sock", "track.log"}
+    assert theirs == []
+
+
+def files_of(small: Settings) -> list[Path]:
+    """Everything that a node has in its directories and in shared memory."""
     mine = [path for root in (small.runtime_dir, small.state_dir) for path in [Path(root), *Path(root).rglob("*")]]
-    assert {path.name for path in mine} >= {"supervisord.conf", "supervisord.pid", "supervisor.sock", "track.log"}
-    assert [str(path) for path in [*mine, *segments(small.runtime_dir)] if path.lstat().st_mode & 0o077] == []
+    return [*mine, *segments(small.runtime_dir)]
 
 
 def test_nothing_is_left_after_the_end(small: Settings, node_dir: Path) -> None:
