@@ -13,6 +13,7 @@ import pytest
 
 from common.config import cache_dir
 from common.errors import DeviceError
+from services.infer.backends import Bound
 from tools.models.pull import pull, wheel_member
 
 STILLS = {
@@ -33,6 +34,23 @@ def model() -> Callable[[str], Path]:
             pytest.skip(f"model {name}: {error}")
 
     return get
+
+
+@pytest.fixture(scope="session")
+def assert_rows_as_alone() -> Callable[[Bound, Bound, int | None, float], None]:
+    """Runs so many random pictures (None: all) in a batch, and each alone; the answers must be the same."""
+
+    def check(alone: Bound, batched: Bound, count: int | None, atol: float) -> None:
+        pictures = np.random.default_rng(count).uniform(0, 255, batched.tensor.shape)
+        batched.tensor[:] = pictures
+        batched.run(count)
+        for row in range(count or len(pictures)):
+            alone.tensor[:] = pictures[row]
+            alone.run()
+            for name, value in alone.outputs.items():
+                np.testing.assert_allclose(batched.outputs[name][row], value[0], rtol=1e-4, atol=atol)
+
+    return check
 
 
 @pytest.fixture(scope="session")

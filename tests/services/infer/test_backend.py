@@ -163,19 +163,12 @@ def test_two_sizes_live_side_by_side(model):
 
 
 @pytest.mark.parametrize("name", ["yunet", "centerface", "retinaface-mobilenet"])
-def test_each_picture_of_a_batch_is_answered_as_alone(model, name):
+def test_each_picture_of_a_batch_is_answered_as_alone(model, assert_rows_as_alone, name):
     backend = OnnxRuntimeBackend(model(name), InferSettings())
     alone, batched = backend.bind((96, 64)), backend.bind((96, 64), 4)
     assert batched.tensor.shape == (4, 3, 64, 96)
     for count in (4, 1, 3, 2, None):
-        pictures = np.random.default_rng(count).uniform(0, 255, batched.tensor.shape)
-        batched.tensor[:] = pictures
-        batched.run(count)
-        for row in range(count or 4):
-            alone.tensor[:] = pictures[row]
-            alone.run()
-            for key, value in alone.outputs.items():
-                np.testing.assert_allclose(batched.outputs[key][row], value[0], rtol=1e-4, atol=1e-4)
+        assert_rows_as_alone(alone, batched, count, 1e-4)
 
 
 def test_fewer_pictures_leave_the_rows_of_the_others_alone(model):

@@ -30,18 +30,11 @@ def test_same_numbers_as_onnx_runtime_at_two_sizes(model):
             assert np.abs(one.outputs[name] - value).max() < 1e-3, name
 
 
-def test_each_picture_of_a_batch_is_answered_as_alone(model):
+def test_each_picture_of_a_batch_is_answered_as_alone(model, assert_rows_as_alone):
     backend = OpenVinoBackend(model("yunet"), SETTINGS)
     alone, batched = backend.bind((96, 64)), backend.bind((96, 64), 3)
     for count in (3, 1, 2, None):
-        pictures = np.random.default_rng(count).uniform(0, 255, batched.tensor.shape)
-        batched.tensor[:] = pictures
-        batched.run(count)
-        for row in range(count or 3):
-            alone.tensor[:] = pictures[row]
-            alone.run()
-            for name, value in alone.outputs.items():
-                np.testing.assert_allclose(batched.outputs[name][row], value[0], rtol=1e-4, atol=1e-3)
+        assert_rows_as_alone(alone, batched, count, 1e-3)
 
 
 def test_model_of_a_fixed_batch_is_refused_for_batches(make_model):
